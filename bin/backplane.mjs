@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+// Starts the command line. In a clone that was not built yet, builds it first.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const cli = new URL('../dist/cli.js', import.meta.url);
+const setup = fileURLToPath(new URL('../scripts/setup.mjs', import.meta.url));
+
+if (!existsSync(cli) && existsSync(setup)) {
+  // What setup prints goes to stderr: stdout belongs to the command.
+  const { status } = spawnSync(process.execPath, [setup], { stdio: ['ignore', process.stderr, process.stderr] });
+  if (status !== 0) process.exit(status ?? 1);
+}
+await import(cli.href);
