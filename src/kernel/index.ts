@@ -1,0 +1,38 @@
+// What both kernels stand on: tasks, virtual time, interrupts, page frames, address spaces.
+
+export { Cpu, type LockWatch, TOP_PRIORITY } from './cpu.ts';
+export {
+  AsyncMediaError,
+  type BlockedTask,
+  DeadlockError,
+  type DeadlockReport,
+  describeDeadlock,
+  KernelBug,
+} from './errors.ts';
+export type { AdvanceResult, MemoryRegion, PhysMemory, Platform } from './platform.ts';
+export { Random } from './random.ts';
+export {
+  type InterruptSource,
+  LIVELOCK_YIELDS,
+  type RunOptions,
+  type RunResult,
+  Scheduler,
+  type SchedulerOptions,
+  type SpawnOptions,
+  VAIN_POLLS,
+} from './scheduler.ts';
+export {
+  type NoSleep,
+  SIGINT,
+  SIGKILL,
+  SIGSEGV,
+  SIGTERM,
+  type SleepOptions,
+  type Sleeps,
+  Task,
+  type TaskState,
+  type Wait,
+  WaitQueue,
+  type WakeReason,
+} from './task.ts';
+export { Timer } from './timer.ts';
