@@ -1,0 +1,198 @@
+// The DMA port: the one door through which a device reaches memory. It drives no more address lines than the
+// board has, finds the RAM behind each address, asks the guard, counts, and moves the bytes.
+//
+// Two ways through it: dmaFetch() and dmaStore() for descriptors and status, which are small and whose bytes
+// the model looks at; and the mover (mover.ts), which collects a command's data segments with dmaRuns().
+import { DMA_HOLE, DMA_NO_MASTER, DMA_OK, DMA_READ, DMA_REGISTERS, DMA_WRITE } from './codes';
+import { deviceAt, Device } from './device';
+import { guardAccess, guardHole, guardNoMaster, guardRegisters, guardSent } from './guard';
+import {
+  AT_DEVICE_COUNT,
+  AT_DEVICES,
+  AT_GUARD_FLAGS,
+  AT_MOVE_FAULT,
+  AT_MOVE_RUNS,
+  AT_NOWHERE,
+  AT_ONES,
+  AT_RUNS,
+  PAGE_BYTES,
+  RAM_BYTES,
+  RAM_OFFSET,
+  RAM_START,
+  RUN_MAX,
+  RUN_STRIDE,
+} from './layout';
+import { memoryBarAt } from './pci';
+import { findRam, nextRam } from './ram';
+import { trace } from './trace';
+import { TRACE_DMA } from './trace-codes';
+
+/**
+ * Copies `bytes` bytes at `address` into module memory at `to`. Where no RAM is, ones are read. Returns
+ * DMA_OK, or what was wrong with the first byte that did not come from RAM.
+ */
+export function dmaFetch(d: Device, address: u64, to: usize, bytes: u32): u32 {
+  count(d, address, bytes, DMA_READ);
+  if (d.master == 0) return refuse(d, address, bytes, DMA_READ, to);
+  let failed: u32 = DMA_OK;
+  while (bytes > 0) {
+    const driven = address & d.lines;
+    const region = findRam(driven);
+    let n: u32;
+    if (region != 0) {
+      n = runLength(d, driven, region, bytes);
+      if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_READ);
+      memory.copy(to, inRegion(region, driven), n);
+    } else {
+      n = holeLength(d, driven, bytes);
+      const why = miss(d, address, driven, n, DMA_READ);
+      if (failed == DMA_OK) failed = why;
+      memory.fill(to, 0xff, n);
+    }
+    address += n;
+    to += n;
+    bytes -= n;
+  }
+  if (failed != DMA_OK) d.dmaFaults++;
+  return failed;
+}
+
+/**
+ * Copies `bytes` bytes of module memory at `from` to `address`. What falls where no RAM is, is dropped.
+ * Returns as dmaFetch() does.
+ */
+export function dmaStore(d: Device, address: u64, from: usize, bytes: u32): u32 {
+  count(d, address, bytes, DMA_WRITE);
+  if (d.master == 0) return refuse(d, address, bytes, DMA_WRITE, 0);
+  let failed: u32 = DMA_OK;
+  while (bytes > 0) {
+    const driven = address & d.lines;
+    const region = findRam(driven);
+    let n: u32;
+    if (region != 0) {
+      n = runLength(d, driven, region, bytes);
+      if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_WRITE);
+      memory.copy(inRegion(region, driven), from, n);
+    } else {
+      n = holeLength(d, driven, bytes);
+      const why = miss(d, address, driven, n, DMA_WRITE);
+      if (failed == DMA_OK) failed = why;
+    }
+    address += n;
+    from += n;
+    bytes -= n;
+  }
+  if (failed != DMA_OK) d.dmaFaults++;
+  return failed;
+}
+
+/**
+ * Appends the module memory behind `bytes` bytes at `address` to the run list of AT_MOVE_RUNS entries; a run
+ * that continues the last one lengthens it. Holes become runs over a page of ones (device reads) or over a
+ * page that nobody reads (device writes), and leave their DMA_* code in AT_MOVE_FAULT if it held none.
+ * Returns how many bytes found room: fewer than asked when the list is full.
+ */
+export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u32 {
+  let left = bytes;
+  let at = address;
+  while (left > 0) {
+    const driven = at & d.lines;
+    const region = d.master == 0 ? 0 : findRam(driven);
+    let n: u32;
+    if (region != 0) {
+      n = runLength(d, driven, region, left);
+      if (!append(inRegion(region, driven), n)) break;
+      if (load<u32>(AT_GUARD_FLAGS) != 0) {
+        guardAccess(d, at, driven, region, n, direction);
+        if (direction == DMA_READ) guardSent(d, at, driven, region, n);
+      }
+    } else {
+      n = d.master == 0 ? left : holeLength(d, driven, left);
+      if (n > PAGE_BYTES) n = PAGE_BYTES;
+      if (!append(direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
+      fault(d, at, driven, n, direction);
+    }
+    at += n;
+    left -= n;
+  }
+  count(d, address, bytes - left, direction);
+  return bytes - left;
+}
+
+function fault(d: Device, address: u64, driven: u64, bytes: u32, direction: u32): void {
+  let why: u32 = DMA_NO_MASTER;
+  if (d.master == 0) guardNoMaster(d, address, bytes, direction);
+  else why = miss(d, address, driven, bytes, direction);
+  if (load<u32>(AT_MOVE_FAULT) == DMA_OK) store<u32>(AT_MOVE_FAULT, why);
+  d.dmaFaults++;
+}
+
+/** Adds `bytes` bytes of module memory at `at` to the run list; false when it is full. */
+export function append(at: usize, bytes: u32): bool {
+  const runs = load<u32>(AT_MOVE_RUNS);
+  const next: usize = AT_RUNS + runs * RUN_STRIDE;
+  if (runs > 0) {
+    const last = next - RUN_STRIDE;
+    if (<usize>load<u32>(last) + load<u32>(last, 4) == at && at != AT_ONES && at != AT_NOWHERE) {
+      store<u32>(last, load<u32>(last, 4) + bytes, 4);
+      return true;
+    }
+  }
+  if (runs == RUN_MAX) return false;
+  store<u32>(next, <u32>at);
+  store<u32>(next, bytes, 4);
+  store<u32>(AT_MOVE_RUNS, runs + 1);
+  return true;
+}
+
+function inRegion(region: usize, driven: u64): usize {
+  return load<u32>(region + RAM_OFFSET) + <usize>(driven - load<u64>(region + RAM_START));
+}
+
+/** Bytes from `driven` on that lie in the region and below the point where the address lines wrap. */
+function runLength(d: Device, driven: u64, region: usize, bytes: u32): u32 {
+  const left = load<u64>(region + RAM_START) + load<u32>(region + RAM_BYTES) - driven;
+  return beforeWrap(d, driven, left < <u64>bytes ? <u32>left : bytes);
+}
+
+function holeLength(d: Device, driven: u64, bytes: u32): u32 {
+  const left = nextRam(driven) - driven;
+  return beforeWrap(d, driven, left < <u64>bytes ? <u32>left : bytes);
+}
+
+function beforeWrap(d: Device, driven: u64, bytes: u32): u32 {
+  const left = d.lines - driven;
+  return left < <u64>bytes - 1 ? <u32>left + 1 : bytes;
+}
+
+/** No RAM at `driven`: registers of some device, or nothing at all. */
+function miss(d: Device, address: u64, driven: u64, bytes: u32, direction: u32): u32 {
+  const devices = load<u32>(AT_DEVICE_COUNT);
+  for (let i: u32 = 0; i < devices; i++) {
+    const other = deviceAt(load<u32>(AT_DEVICES + (i << 2)));
+    if (memoryBarAt(other, driven) >= 0) {
+      guardRegisters(d, address, driven, bytes, direction, other.id);
+      return DMA_REGISTERS;
+    }
+  }
+  guardHole(d, address, driven, bytes, direction);
+  return DMA_HOLE;
+}
+
+function refuse(d: Device, address: u64, bytes: u32, direction: u32, to: usize): u32 {
+  guardNoMaster(d, address, bytes, direction);
+  if (to != 0) memory.fill(to, 0xff, bytes);
+  d.dmaFaults++;
+  return DMA_NO_MASTER;
+}
+
+function count(d: Device, address: u64, bytes: u32, direction: u32): void {
+  if (direction == DMA_READ) {
+    d.dmaReads++;
+    d.dmaReadBytes += bytes;
+  } else {
+    d.dmaWrites++;
+    d.dmaWriteBytes += bytes;
+  }
+  trace(TRACE_DMA, d.id, <u32>address, <u32>(address >> 32), bytes, direction);
+}

@@ -1,0 +1,128 @@
+/**
+ * Where things lie in the module's memory. Both sides import this file: the models address the machine
+ * header by these constants, the host lays its typed-array views over them.
+ *
+ * The module has no mutable global: everything that a snapshot must hold lies between ARENA_BASE and the
+ * top of the arena. Every number is one literal, valid AssemblyScript and valid TypeScript.
+ */
+
+/** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
+export const ARENA_BASE = 0x10000;
+/** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
+export const LAYOUT_VERSION = 1;
+
+// Machine header.
+export const AT_MAGIC = 0x10000;
+export const AT_VERSION = 0x10004;
+/** First byte of the arena that is not reserved yet. */
+export const AT_ARENA_TOP = 0x10008;
+/** First byte behind the memory: the arena may grow to here. */
+export const AT_ARENA_END = 0x1000c;
+/** Virtual time in ns, 64 bit. */
+export const AT_NOW = 0x10010;
+/** Interrupt lines that are asserted now, one bit a line (0–31). */
+export const AT_IRQ_LINES = 0x10018;
+/** Counts every change of a line and every message, so that the host sees an edge between two polls. */
+export const AT_IRQ_CHANGES = 0x1001c;
+/** How many devices assert each line: 32 bytes. */
+export const AT_IRQ_COUNTS = 0x10020;
+/** Message-signalled vectors that are pending: 256 bits. */
+export const AT_MSI_PENDING = 0x10040;
+/** Number of RAM regions. */
+export const AT_RAM_COUNT = 0x10060;
+/** Pages of RAM in all. */
+export const AT_RAM_PAGES = 0x10064;
+/** Event queue: heap size, next sequence number. */
+export const AT_EVENT_COUNT = 0x10068;
+export const AT_EVENT_SEQUENCE = 0x1006c;
+/** Devices: count, and the offsets of their blocks further down. */
+export const AT_DEVICE_COUNT = 0x10070;
+/** Media: count of disks. */
+export const AT_DISK_COUNT = 0x10074;
+/** Head of the list of free media requests (offset of the request, 0: none left). */
+export const AT_REQUEST_FREE = 0x10078;
+/** Media requests that wait for the host. */
+export const AT_HOST_PENDING = 0x1007c;
+/** Non-zero: the mask of trace events to record (one bit an event code). */
+export const AT_TRACE_MASK = 0x10080;
+/** Trace ring: events written since the start, events lost because the ring was full, events read. */
+export const AT_TRACE_WRITTEN = 0x10084;
+export const AT_TRACE_LOST = 0x10088;
+export const AT_TRACE_READ = 0x1008c;
+/** Guard: which checks are on (GUARD_* bits), and where its tables lie. */
+export const AT_GUARD_FLAGS = 0x10090;
+export const AT_GUARD_PAGES = 0x10094;
+export const AT_GUARD_NODES = 0x10098;
+export const AT_GUARD_NODE_FREE = 0x1009c;
+export const AT_GUARD_MAPPINGS = 0x100a0;
+export const AT_GUARD_MAPPING_CAPACITY = 0x100a4;
+export const AT_GUARD_INIT = 0x100a8;
+export const AT_GUARD_FINDINGS = 0x100ac;
+/** Findings recorded since the last drain, and those for which no room was left. */
+export const AT_GUARD_FINDING_COUNT = 0x100b0;
+export const AT_GUARD_FINDING_LOST = 0x100b4;
+/** Guard mappings that are live now; the head of the list of free slots; nodes that are free. */
+export const AT_GUARD_LIVE = 0x100b8;
+export const AT_GUARD_MAPPING_FREE = 0x100bc;
+export const AT_GUARD_NODES_LEFT = 0x100f0;
+/** Data mover: the state of the one transfer in hand (never alive across a call into the module). */
+export const AT_MOVE_SOURCE = 0x100c0;
+export const AT_MOVE_BUFFER = 0x100c4;
+export const AT_MOVE_TO_MEMORY = 0x100c8;
+export const AT_MOVE_OFFSET = 0x100d0;
+export const AT_MOVE_RUNS = 0x100d8;
+export const AT_MOVE_STATUS = 0x100dc;
+export const AT_MOVE_FAULT = 0x100e0;
+export const AT_MOVE_PENDING_BYTES = 0x100e4;
+/** Fault plan entries in use. */
+export const AT_FAULT_COUNT = 0x100e8;
+/** Why the last call of run() returned to wait: the media request it waits for. */
+export const AT_WAITING_REQUEST = 0x100ec;
+/** RAM regions: up to RAM_MAX entries of RAM_STRIDE bytes. */
+export const AT_RAM = 0x10100;
+export const RAM_MAX = 16;
+export const RAM_STRIDE = 32;
+/** In a region: first physical address (64 bit), bytes, offset in the module's memory, first page's number. */
+export const RAM_START = 0;
+export const RAM_BYTES = 8;
+export const RAM_OFFSET = 12;
+export const RAM_FIRST_PAGE = 16;
+/** Device blocks: one offset each. */
+export const AT_DEVICES = 0x10300;
+export const DEVICE_MAX = 64;
+/** Disks: one offset each. */
+export const AT_DISKS = 0x10400;
+export const DISK_MAX = 128;
+
+/** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
+export const AT_SCRATCH = 0x10800;
+export const SCRATCH_BYTES = 0x800;
+
+/** The runs of module memory that the transfer in hand goes through: pairs of offset and length. */
+export const AT_RUNS = 0x11000;
+export const RUN_MAX = 4096;
+export const RUN_STRIDE = 8;
+/** A page of ones, which a device reads where no RAM is, and a page that swallows what it writes there. */
+export const AT_ONES = 0x19000;
+export const AT_NOWHERE = 0x1a000;
+/** The event queue: a binary heap of EVENT_MAX entries. */
+export const AT_EVENTS = 0x1b000;
+export const EVENT_MAX = 8192;
+export const EVENT_STRIDE = 32;
+/** Media requests. */
+export const AT_REQUESTS = 0x5b000;
+export const REQUEST_MAX = 4096;
+export const REQUEST_STRIDE = 96;
+/** Fault plan. */
+export const AT_FAULTS = 0xbb000;
+export const FAULT_MAX = 256;
+export const FAULT_STRIDE = 64;
+/** Trace ring. */
+export const AT_TRACE = 0xbf000;
+export const TRACE_MAX = 4096;
+export const TRACE_STRIDE = 48;
+/** First byte that reserve() gives away. */
+export const AT_FREE = 0xef000;
+
+export const PAGE_BYTES = 4096;
+export const PAGE_SHIFT = 12;

@@ -1,0 +1,109 @@
+// Moves one command's data between its source (a medium's request, or a buffer of the model) and memory:
+// moveRequest() or moveBuffer(), then a moveSegment() for each scatter-gather element, then moveEnd().
+// The state lives from the first of these calls to the last, within one call into the module.
+import { DMA_OK, DMA_READ, DMA_WRITE } from './codes';
+import { Device } from './device';
+import { append, dmaRuns } from './dma';
+import {
+  AT_MOVE_BUFFER,
+  AT_MOVE_FAULT,
+  AT_MOVE_OFFSET,
+  AT_MOVE_PENDING_BYTES,
+  AT_MOVE_RUNS,
+  AT_MOVE_SOURCE,
+  AT_MOVE_STATUS,
+  AT_MOVE_TO_MEMORY,
+  AT_RUNS,
+  RUN_STRIDE,
+} from './layout';
+import { requestTransfer, type Request } from '../media/media';
+import { MEDIA_OK } from '../media/codes';
+
+/** Begins to move a request's data from byte `offset` of it on. `toMemory`: the medium is read. */
+export function moveRequest(r: Request, offset: u64, toMemory: bool): void {
+  begin(toMemory);
+  store<u32>(AT_MOVE_SOURCE, changetype<usize>(r));
+  store<u64>(AT_MOVE_OFFSET, offset);
+}
+
+/** Begins to move bytes of the model's own memory at `buffer`. */
+export function moveBuffer(buffer: usize, toMemory: bool): void {
+  begin(toMemory);
+  store<u32>(AT_MOVE_SOURCE, 0);
+  store<u32>(AT_MOVE_BUFFER, <u32>buffer);
+}
+
+/**
+ * Moves the next `bytes` bytes to or from `address`. Returns DMA_OK, or what was wrong with the first byte
+ * of any segment so far that met no RAM (those bytes read as ones, or are dropped).
+ */
+export function moveSegment(d: Device, address: u64, bytes: u32): u32 {
+  const direction = load<u32>(AT_MOVE_TO_MEMORY) != 0 ? DMA_WRITE : DMA_READ;
+  while (bytes > 0) {
+    const n = dmaRuns(d, address, bytes, direction);
+    store<u32>(AT_MOVE_PENDING_BYTES, load<u32>(AT_MOVE_PENDING_BYTES) + n);
+    address += n;
+    bytes -= n;
+    if (bytes > 0) flush();
+  }
+  return load<u32>(AT_MOVE_FAULT);
+}
+
+/** Moves the next `bytes` bytes to or from module memory at `at` (a sector buffer, on-chip memory). */
+export function moveInside(at: usize, bytes: u32): void {
+  if (!append(at, bytes)) {
+    flush();
+    append(at, bytes);
+  }
+  store<u32>(AT_MOVE_PENDING_BYTES, load<u32>(AT_MOVE_PENDING_BYTES) + bytes);
+}
+
+/** Moves what is still pending; MEDIA_OK, or the status of the medium. */
+export function moveEnd(): u32 {
+  flush();
+  return load<u32>(AT_MOVE_STATUS);
+}
+
+/** The first fault that a segment met, DMA_OK when there was none. */
+export function moveFault(): u32 {
+  return load<u32>(AT_MOVE_FAULT);
+}
+
+function begin(toMemory: bool): void {
+  store<u32>(AT_MOVE_TO_MEMORY, toMemory ? 1 : 0);
+  store<u32>(AT_MOVE_RUNS, 0);
+  store<u32>(AT_MOVE_PENDING_BYTES, 0);
+  store<u32>(AT_MOVE_STATUS, MEDIA_OK);
+  store<u32>(AT_MOVE_FAULT, DMA_OK);
+}
+
+function flush(): void {
+  const runs = load<u32>(AT_MOVE_RUNS);
+  const bytes = load<u32>(AT_MOVE_PENDING_BYTES);
+  store<u32>(AT_MOVE_RUNS, 0);
+  store<u32>(AT_MOVE_PENDING_BYTES, 0);
+  if (bytes == 0) return;
+  const toMemory = load<u32>(AT_MOVE_TO_MEMORY) != 0;
+  const source = load<u32>(AT_MOVE_SOURCE);
+  if (source == 0) {
+    const buffer: usize = load<u32>(AT_MOVE_BUFFER);
+    copyRuns(buffer, runs, toMemory);
+    store<u32>(AT_MOVE_BUFFER, <u32>buffer + bytes);
+    return;
+  }
+  const offset = load<u64>(AT_MOVE_OFFSET);
+  store<u64>(AT_MOVE_OFFSET, offset + bytes);
+  if (load<u32>(AT_MOVE_STATUS) != MEDIA_OK) return;
+  store<u32>(AT_MOVE_STATUS, requestTransfer(changetype<Request>(<usize>source), offset, bytes, runs, toMemory));
+}
+
+/** Copies between consecutive bytes at `at` and the runs of the list. */
+export function copyRuns(at: usize, runs: u32, toMemory: bool): void {
+  for (let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE; run < end; run += RUN_STRIDE) {
+    const memoryAt: usize = load<u32>(run);
+    const bytes = load<u32>(run, 4);
+    if (toMemory) memory.copy(memoryAt, at, bytes);
+    else memory.copy(at, memoryAt, bytes);
+    at += bytes;
+  }
+}

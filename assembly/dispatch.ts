@@ -1,0 +1,128 @@
+// From the bus to the models: the one place that knows every controller. A model exports the functions that
+// are named here; what a controller does not have falls through to the default.
+import {
+  EVENT_MEDIA_DATA,
+  EVENT_MEDIA_DONE,
+  KIND_AHCI,
+  KIND_AHA1542,
+  RESET_FUNCTION,
+} from './bus/codes';
+import { Device } from './bus/device';
+import { powerState } from './bus/pci';
+import { functionOf } from './bus/device';
+import { configRead, configWrite } from './bus/pci';
+import { trace } from './bus/trace';
+import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
+import { Request } from './media/media';
+import * as aha1542 from './aha1542/model';
+import * as ahci from './ahci/model';
+
+/** Creates a controller of `kind` from the profile in the scratch area; its offset, 0 when refused. */
+export function create(kind: u32, line: u32): u32 {
+  switch (kind) {
+    case KIND_AHA1542:
+      return aha1542.create(line);
+    case KIND_AHCI:
+      return ahci.create(line);
+    default:
+      return 0;
+  }
+}
+
+/** Puts `disk` (0: takes it away) at a place of the controller: port or target, unit. False: no such place. */
+export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.attach(changetype<aha1542.Aha1542>(d), place, unit, disk);
+    case KIND_AHCI:
+      return ahci.attach(changetype<ahci.Ahci>(d), place, unit, disk);
+    default:
+      return false;
+  }
+}
+
+/** A register access of 1, 2 or 4 bytes. On ISA, BAR 0 is the board's port range. */
+export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
+  d.registerReads++;
+  let value: u32 = 0xffffffff;
+  switch (d.kind) {
+    case KIND_AHA1542:
+      value = aha1542.read(changetype<aha1542.Aha1542>(d), at, size);
+      break;
+    case KIND_AHCI:
+      value = ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
+      break;
+  }
+  trace(TRACE_READ, d.id, bar, at, size, value);
+  return value;
+}
+
+export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void {
+  d.registerWrites++;
+  trace(TRACE_WRITE, d.id, bar, at, size, value);
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.write(changetype<aha1542.Aha1542>(d), at, size, value);
+    case KIND_AHCI:
+      return ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
+  }
+}
+
+/** An event of the model's own. */
+function event(d: Device, code: u32, tag: u32): void {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.event(changetype<aha1542.Aha1542>(d), code, tag);
+    case KIND_AHCI:
+      return ahci.event(changetype<ahci.Ahci>(d), code, tag);
+  }
+}
+
+/** A medium is ready to move data. */
+function mediaData(d: Device, r: Request): void {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.mediaData(changetype<aha1542.Aha1542>(d), r);
+    case KIND_AHCI:
+      return ahci.mediaData(changetype<ahci.Ahci>(d), r);
+  }
+}
+
+/** A medium has finished what finishRequest() left open. */
+function mediaDone(d: Device, r: Request): void {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.mediaDone(changetype<aha1542.Aha1542>(d), r);
+    case KIND_AHCI:
+      return ahci.mediaDone(changetype<ahci.Ahci>(d), r);
+  }
+}
+
+export function reset(d: Device, kind: u32): void {
+  trace(TRACE_RESET, d.id, kind, 0, 0, 0);
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.reset(changetype<aha1542.Aha1542>(d), kind);
+    case KIND_AHCI:
+      return ahci.reset(changetype<ahci.Ahci>(d), kind);
+  }
+}
+
+/** Delivers an event from the head of the queue. */
+export function deliver(d: Device, code: u32, tag: u32): void {
+  if (code == EVENT_MEDIA_DATA) mediaData(d, changetype<Request>(<usize>tag));
+  else if (code == EVENT_MEDIA_DONE) mediaDone(d, changetype<Request>(<usize>tag));
+  else event(d, code, tag);
+}
+
+/** PCI configuration accesses; waking from D3hot is a function reset where the function keeps no state. */
+export function readConfig(d: Device, at: u32, size: u32): u32 {
+  return d.pci == 0 ? 0xffffffff : configRead(d, at, size);
+}
+
+export function writeConfig(d: Device, at: u32, size: u32, value: u32): void {
+  if (d.pci == 0) return;
+  const before = powerState(functionOf(d));
+  configWrite(d, at, size, value);
+  if (before == 3 && powerState(functionOf(d)) == 0) reset(d, RESET_FUNCTION);
+}

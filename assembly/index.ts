@@ -1,0 +1,135 @@
+// Every export of the module. 64-bit numbers cross as two 32-bit halves, times as f64 (exact below 2^53 ns).
+import { initArena, reserve as reserveArena } from './bus/arena';
+import { dropHead, headCode, headDevice, headTag, nextDue, now as clockNow, setNow } from './bus/clock';
+import {
+  EVENT_BUS,
+  RUN_BUDGET,
+  RUN_IRQ,
+  RUN_MEDIA,
+  RUN_TIME,
+} from './bus/codes';
+import { deviceAt } from './bus/device';
+import { setWritten } from './bus/guard';
+import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
+import { takeMessage as takeIrqMessage } from './bus/irq';
+import { AT_IRQ_CHANGES, AT_WAITING_REQUEST } from './bus/layout';
+import { addRam as addRamRegion } from './bus/ram';
+import { attach, create, deliver, read, readConfig, reset, write, writeConfig } from './dispatch';
+import { createDisk as newDisk, hostReady, Request, waitsForHost } from './media/media';
+
+/** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
+export function init(bytes: u32): u32 {
+  return initArena(bytes) ? 1 : 0;
+}
+
+/** Reserves zeroed bytes of the module's memory for the host; 0 when used up. */
+export function reserve(bytes: u32, align: u32): u32 {
+  return reserveArena(bytes, align);
+}
+
+export function addRam(low: u32, high: u32, bytes: u32): u32 {
+  return addRamRegion(wide(low, high), bytes);
+}
+
+export function createController(kind: u32, line: u32): u32 {
+  const offset = create(kind, line);
+  return offset;
+}
+
+export function resetController(device: u32, kind: u32): void {
+  reset(deviceAt(device), kind);
+}
+
+export function createDisk(kind: u32, sectorsLow: u32, sectorsHigh: u32, sectorShift: u32): u32 {
+  return newDisk(kind, wide(sectorsLow, sectorsHigh), sectorShift);
+}
+
+/** `disk` is what createDisk() returned, 0 to take the disk away. */
+export function attachDisk(device: u32, place: u32, unit: u32, disk: u32): u32 {
+  return attach(deviceAt(device), place, unit, disk) ? 1 : 0;
+}
+
+export function barRead(device: u32, bar: u32, at: u32, size: u32): u32 {
+  return read(deviceAt(device), bar, at, size);
+}
+
+export function barWrite(device: u32, bar: u32, at: u32, size: u32, value: u32): void {
+  write(deviceAt(device), bar, at, size, value);
+}
+
+export function pciRead(device: u32, at: u32, size: u32): u32 {
+  return readConfig(deviceAt(device), at, size);
+}
+
+export function pciWrite(device: u32, at: u32, size: u32, value: u32): void {
+  writeConfig(deviceAt(device), at, size, value);
+}
+
+export function now(): f64 {
+  return <f64>clockNow();
+}
+
+/** When the next event is due, −1 when there is none. */
+export function nextDeadline(): f64 {
+  const due = nextDue();
+  return due == u64.MAX_VALUE ? -1 : <f64>due;
+}
+
+/**
+ * Runs the hardware up to virtual time `until` ns, or until an interrupt changes (after everything that is
+ * due at that moment), or a medium has to wait for the host, or `budget` events were delivered. RUN_*.
+ */
+export function run(until: f64, budget: u32): u32 {
+  const limit: u64 = until >= 9007199254740992.0 ? 9007199254740992 : <u64>until;
+  const changes = load<u32>(AT_IRQ_CHANGES);
+  while (true) {
+    const due = nextDue();
+    if (due > clockNow() && load<u32>(AT_IRQ_CHANGES) != changes) return RUN_IRQ;
+    if (due > limit) {
+      if (limit > clockNow()) setNow(limit);
+      return RUN_TIME;
+    }
+    if (due > clockNow()) setNow(due);
+    const tag = headTag();
+    if (headCode() >= <u32>EVENT_BUS && waitsForHost(changetype<Request>(<usize>tag))) {
+      store<u32>(AT_WAITING_REQUEST, tag);
+      return RUN_MEDIA;
+    }
+    if (budget-- == 0) return RUN_BUDGET;
+    const device = headDevice();
+    const code = headCode();
+    dropHead();
+    deliver(deviceAt(device), code, tag);
+  }
+}
+
+/** Lowest pending message-signalled vector, taken off the list; −1: none. */
+export function takeMessage(): i32 {
+  return takeIrqMessage();
+}
+
+/** The host finished what mediaStart() or mediaFinish() left open. `failedAt`: byte of the error, −1: none. */
+export function mediaReady(request: u32, failedAt: f64): void {
+  hostReady(changetype<Request>(<usize>request), failedAt < 0 ? u64.MAX_VALUE : <u64>failedAt);
+}
+
+export function enableGuard(flags: u32, mappings: u32): u32 {
+  return guardEnable(flags, mappings) ? 1 : 0;
+}
+
+export function guardMap(device: u32, low: u32, high: u32, bytes: u32, direction: u32, handle: u32): u32 {
+  return mapGuard(device, wide(low, high), bytes, direction, handle);
+}
+
+export function guardUnmap(slot: u32): u32 {
+  return unmapGuard(slot) ? 1 : 0;
+}
+
+/** Says of `bytes` bytes of RAM, from the `index`th byte of all RAM on, whether they were ever written. */
+export function guardWritten(index: u32, bytes: u32, written: u32): void {
+  setWritten(index, bytes, written != 0);
+}
+
+function wide(low: u32, high: u32): u64 {
+  return (<u64>high << 32) | low;
+}
