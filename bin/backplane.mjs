@@ -10,7 +10,9 @@ const setup = fileURLToPath(new URL('../scripts/setup.mjs', import.meta.url));
 
 if (!existsSync(cli) && existsSync(setup)) {
   // What setup prints goes to stderr: stdout belongs to the command.
-  const { status } = spawnSync(process.execPath, [setup], { stdio: ['ignore', process.stderr, process.stderr] });
+  const { status } = spawnSync(process.execPath, [setup], {
+    stdio: ['ignore', process.stderr, process.stderr],
+  });
   if (status !== 0) process.exit(status ?? 1);
 }
 await import(cli.href);

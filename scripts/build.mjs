@@ -36,8 +36,13 @@ const steps = {
     outputs: Object.values(flavours).map((name) => `dist/${name}.wasm`),
     async make() {
       if (!existsSync(at('assembly/index.ts'))) return;
-      const results = await Promise.all(Object.entries(flavours).map(([target, name]) => compileWasm(target, name)));
-      failUnless(results.every((result) => result.code === 0), results.map((result) => result.output).join(''));
+      const results = await Promise.all(
+        Object.entries(flavours).map(([target, name]) => compileWasm(target, name)),
+      );
+      failUnless(
+        results.every((result) => result.code === 0),
+        results.map((result) => result.output).join(''),
+      );
     },
   },
   js: {
@@ -62,11 +67,18 @@ const steps = {
   types: {
     label: 'types (tsc)',
     inputs: () => ['tsconfig.json', 'tsconfig.build.json', ...filesBelow('src', 'assembly', 'firmware')],
-    outputs: Object.values(present(libraryEntries())).map((source) => `dist/types/${source.replace(/\.ts$/, '.d.ts')}`),
+    outputs: Object.values(present(libraryEntries())).map(
+      (source) => `dist/types/${source.replace(/\.ts$/, '.d.ts')}`,
+    ),
     async make() {
       if (Object.keys(present(libraryEntries())).length === 0) return;
       const scratch = at('dist', `.types.${process.pid}`);
-      const { code, output } = await runTool('typescript/bin/tsc', ['-p', 'tsconfig.build.json', '--outDir', scratch]);
+      const { code, output } = await runTool('typescript/bin/tsc', [
+        '-p',
+        'tsconfig.build.json',
+        '--outDir',
+        scratch,
+      ]);
       if (code !== 0) rmSync(scratch, { recursive: true, force: true });
       failUnless(code === 0, output);
       for (const file of filesBelow(`dist/${basename(scratch)}`)) importJs(file);
@@ -162,7 +174,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
   const unknown = flags.find((flag) => flag !== '--force' && !(flag.slice(2) in steps));
   const names = Object.keys(steps).filter((name) => flags.includes(`--${name}`));
   try {
-    if (unknown !== undefined) throw new BuildError(`unknown option ${unknown}; known are --wasm --js --types --force`);
+    if (unknown !== undefined)
+      throw new BuildError(`unknown option ${unknown}; known are --wasm --js --types --force`);
     await build(names.length > 0 ? names : undefined, { force: flags.includes('--force') });
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;

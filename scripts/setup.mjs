@@ -8,7 +8,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const lockHash = createHash('sha256').update(readFileSync(`${root}package-lock.json`)).digest('hex');
+const lockHash = createHash('sha256')
+  .update(readFileSync(`${root}package-lock.json`))
+  .digest('hex');
 // Lives in node_modules, so that removing that folder removes the claim that it is complete.
 const stamp = `${root}node_modules/.backplane-setup`;
 
@@ -30,12 +32,22 @@ function npm(args) {
 if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lockHash) {
   process.stderr.write('setup: installing development dependencies\n');
   // Not `npm ci`: a lock file made on one platform may lack another's optional packages.
-  const { status, stdout, stderr, error } = npm(['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']);
-  if (status !== 0) fail(`${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}\nsetup: npm install failed\n`);
+  const { status, stdout, stderr, error } = npm([
+    'install',
+    '--no-save',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+  ]);
+  if (status !== 0)
+    fail(`${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}\nsetup: npm install failed\n`);
   writeFileSync(stamp, lockHash);
 }
 
 if (!process.argv.includes('--no-build')) {
-  const { status } = spawnSync(process.execPath, [`${root}scripts/build.mjs`], { cwd: root, stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, [`${root}scripts/build.mjs`], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (status !== 0) process.exit(status ?? 1);
 }
