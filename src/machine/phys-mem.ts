@@ -1,0 +1,227 @@
+// The CPU's door to RAM. Kernels and drivers touch memory only through this class, so that the guard can see
+// both sides of every buffer; the typed-array views stay in here and in the folder around it.
+
+import { BusError } from './errors.ts';
+
+/** One region of RAM: where it is in the physical address space, and how long it is. */
+export interface RamRegion {
+  /** First physical address, a multiple of 4096. */
+  readonly base: number;
+  /** Bytes, a multiple of 4096. */
+  readonly bytes: number;
+}
+
+/** A region, and where its bytes are in the module's memory. */
+export interface BackedRegion extends RamRegion {
+  readonly offset: number;
+}
+
+type Marker = (index: number, bytes: number) => void;
+
+/**
+ * Physical memory as the CPU sees it. Addresses are numbers from 0 to 2^53 − 1. Every method throws BusError
+ * where an access meets no RAM, before it changes anything. Multi-byte values are little endian and may be
+ * unaligned.
+ */
+export class PhysMem {
+  readonly regions: readonly RamRegion[];
+  readonly #regions: readonly BackedRegion[];
+  readonly #u8: Uint8Array;
+  readonly #u16: Uint16Array;
+  readonly #u32: Uint32Array;
+  /** First byte's number among all bytes of RAM, for each region. */
+  readonly #first: readonly number[];
+  // The region of the last hit.
+  #base = 0;
+  #end = 0;
+  #offset = 0;
+  #index = 0;
+  #mark: Marker | null = null;
+
+  constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[]) {
+    this.#u8 = new Uint8Array(buffer);
+    this.#u16 = new Uint16Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+    this.#regions = regions;
+    this.regions = regions.map(({ base, bytes }) => Object.freeze({ base, bytes }));
+    let first = 0;
+    this.#first = regions.map((region) => (first += region.bytes) - region.bytes);
+  }
+
+  /** Has `mark` told of every byte that the CPU writes, by its number among all bytes of RAM. */
+  watchWrites(mark: Marker | null): void {
+    this.#mark = mark;
+  }
+
+  /** Bytes of RAM in all. */
+  get bytes(): number {
+    return this.#regions.reduce((sum, region) => sum + region.bytes, 0);
+  }
+
+  /** Whether `length` bytes at `address` are all RAM of one region. */
+  isRam(address: number, length = 1): boolean {
+    return this.#regions.some(
+      (region) => address >= region.base && address + length <= region.base + region.bytes,
+    );
+  }
+
+  read8(address: number): number {
+    return this.#u8[this.#find(address, 1)] as number;
+  }
+
+  read16(address: number): number {
+    const at = this.#find(address, 2);
+    if ((at & 1) === 0) return this.#u16[at >>> 1] as number;
+    return (this.#u8[at] as number) | ((this.#u8[at + 1] as number) << 8);
+  }
+
+  /** Unsigned. */
+  read32(address: number): number {
+    const at = this.#find(address, 4);
+    if ((at & 3) === 0) return this.#u32[at >>> 2] as number;
+    const high = ((this.#u8[at + 2] as number) << 16) | ((this.#u8[at + 3] as number) << 24);
+    return ((this.#u8[at] as number) | ((this.#u8[at + 1] as number) << 8) | high) >>> 0;
+  }
+
+  write8(address: number, value: number): void {
+    const at = this.#find(address, 1);
+    this.#u8[at] = value;
+    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 1);
+  }
+
+  write16(address: number, value: number): void {
+    const at = this.#find(address, 2);
+    if ((at & 1) === 0) this.#u16[at >>> 1] = value;
+    else {
+      this.#u8[at] = value;
+      this.#u8[at + 1] = value >>> 8;
+    }
+    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 2);
+  }
+
+  write32(address: number, value: number): void {
+    const at = this.#find(address, 4);
+    if ((at & 3) === 0) this.#u32[at >>> 2] = value;
+    else for (let i = 0; i < 4; i++) this.#u8[at + i] = value >>> (8 * i);
+    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 4);
+  }
+
+  /** Fills `length` bytes at `address` with `byte`. */
+  fill(address: number, byte: number, length: number): void {
+    this.#check(address, length);
+    this.#pieces(address, length, (at, n) => {
+      this.#u8.fill(byte, at, at + n);
+      return true;
+    });
+    this.#written(address, length);
+  }
+
+  /** Copies `length` bytes from `from` to `to`; the ranges may overlap. */
+  copy(to: number, from: number, length: number): void {
+    if (length === 0) return;
+    const target = this.#tryRun(to, length);
+    const source = this.#tryRun(from, length);
+    if (target >= 0 && source >= 0) this.#u8.copyWithin(target, source, source + length);
+    else this.writeBytes(to, this.readBytes(from, length));
+    if (this.#mark !== null && target >= 0) this.#written(to, length);
+  }
+
+  /** A copy of `length` bytes at `address`. */
+  readBytes(address: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.readInto(address, bytes, 0, length);
+    return bytes;
+  }
+
+  /** Copies `length` bytes at `address` into `into`, from its index `start` on. */
+  readInto(address: number, into: Uint8Array, start = 0, length = into.length - start): void {
+    this.#check(address, length);
+    let done = start;
+    this.#pieces(address, length, (at, n) => {
+      into.set(this.#u8.subarray(at, at + n), done);
+      done += n;
+      return true;
+    });
+  }
+
+  /** Copies `length` bytes of `bytes`, from its index `start` on, to `address`. */
+  writeBytes(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): void {
+    this.#check(address, length);
+    let done = start;
+    this.#pieces(address, length, (at, n) => {
+      this.#u8.set(n === bytes.length ? bytes : bytes.subarray(done, done + n), at);
+      done += n;
+      return true;
+    });
+    this.#written(address, length);
+  }
+
+  /** Whether `length` bytes at `address` are those of `bytes` from its index `start` on. */
+  equals(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): boolean {
+    this.#check(address, length);
+    let done = start;
+    return this.#pieces(address, length, (at, n) => {
+      for (let i = 0; i < n; i++) if (this.#u8[at + i] !== bytes[done + i]) return false;
+      done += n;
+      return true;
+    });
+  }
+
+  /** Calls `visit` for each stretch of module memory behind the range until it returns false. */
+  #pieces(address: number, length: number, visit: (at: number, bytes: number) => boolean): boolean {
+    let left = length;
+    while (left > 0) {
+      const at = this.#find(address, 1);
+      const n = Math.min(left, this.#end - address);
+      if (!visit(at, n)) return false;
+      address += n;
+      left -= n;
+    }
+    return true;
+  }
+
+  /** Throws unless every byte of the range is RAM; regions that touch count as one. */
+  #check(address: number, length: number): void {
+    let at = address;
+    while (at < address + length) {
+      if (!this.#seek(at)) throw new BusError(address, length);
+      at = this.#end;
+    }
+  }
+
+  #written(address: number, length: number): void {
+    const mark = this.#mark;
+    if (mark === null) return;
+    this.#pieces(address, length, (at, n) => {
+      mark(this.#index + at - this.#offset, n);
+      return true;
+    });
+  }
+
+  /** Module offset of `length` bytes at `address`, all in one region. */
+  #find(address: number, length: number): number {
+    if (address >= this.#base && address + length <= this.#end) return address - this.#base + this.#offset;
+    if (!this.#seek(address) || address + length > this.#end) throw new BusError(address, length);
+    return address - this.#base + this.#offset;
+  }
+
+  #tryRun(address: number, length: number): number {
+    if (this.#seek(address) && address + length <= this.#end) return address - this.#base + this.#offset;
+    return -1;
+  }
+
+  #seek(address: number): boolean {
+    if (address >= this.#base && address < this.#end) return true;
+    for (let i = 0; i < this.#regions.length; i++) {
+      const region = this.#regions[i] as BackedRegion;
+      if (address < region.base || address >= region.base + region.bytes) continue;
+      this.#base = region.base;
+      this.#end = region.base + region.bytes;
+      this.#offset = region.offset;
+      this.#index = this.#first[i] as number;
+      return true;
+    }
+    return false;
+  }
+}
+
