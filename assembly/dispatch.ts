@@ -1,21 +1,14 @@
 // From the bus to the models: the one place that knows every controller. A model exports the functions that
 // are named here; what a controller does not have falls through to the default.
-import {
-  EVENT_MEDIA_DATA,
-  EVENT_MEDIA_DONE,
-  KIND_AHCI,
-  KIND_AHA1542,
-  RESET_FUNCTION,
-} from './bus/codes';
-import { Device } from './bus/device';
-import { powerState } from './bus/pci';
-import { functionOf } from './bus/device';
-import { configRead, configWrite } from './bus/pci';
+
+import * as aha1542 from './aha1542/model';
+import * as ahci from './ahci/model';
+import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE, KIND_AHA1542, KIND_AHCI, RESET_FUNCTION } from './bus/codes';
+import { Device, functionOf } from './bus/device';
+import { configRead, configWrite, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { Request } from './media/media';
-import * as aha1542 from './aha1542/model';
-import * as ahci from './ahci/model';
 
 /** Creates a controller of `kind` from the profile in the scratch area; its offset, 0 when refused. */
 export function create(kind: u32, line: u32): u32 {
@@ -62,9 +55,11 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
   trace(TRACE_WRITE, d.id, bar, at, size, value);
   switch (d.kind) {
     case KIND_AHA1542:
-      return aha1542.write(changetype<aha1542.Aha1542>(d), at, size, value);
+      aha1542.write(changetype<aha1542.Aha1542>(d), at, size, value);
+      break;
     case KIND_AHCI:
-      return ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
+      ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
+      break;
   }
 }
 
@@ -72,9 +67,11 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
 function event(d: Device, code: u32, tag: u32): void {
   switch (d.kind) {
     case KIND_AHA1542:
-      return aha1542.event(changetype<aha1542.Aha1542>(d), code, tag);
+      aha1542.event(changetype<aha1542.Aha1542>(d), code, tag);
+      break;
     case KIND_AHCI:
-      return ahci.event(changetype<ahci.Ahci>(d), code, tag);
+      ahci.event(changetype<ahci.Ahci>(d), code, tag);
+      break;
   }
 }
 
@@ -82,9 +79,11 @@ function event(d: Device, code: u32, tag: u32): void {
 function mediaData(d: Device, r: Request): void {
   switch (d.kind) {
     case KIND_AHA1542:
-      return aha1542.mediaData(changetype<aha1542.Aha1542>(d), r);
+      aha1542.mediaData(changetype<aha1542.Aha1542>(d), r);
+      break;
     case KIND_AHCI:
-      return ahci.mediaData(changetype<ahci.Ahci>(d), r);
+      ahci.mediaData(changetype<ahci.Ahci>(d), r);
+      break;
   }
 }
 
@@ -92,9 +91,11 @@ function mediaData(d: Device, r: Request): void {
 function mediaDone(d: Device, r: Request): void {
   switch (d.kind) {
     case KIND_AHA1542:
-      return aha1542.mediaDone(changetype<aha1542.Aha1542>(d), r);
+      aha1542.mediaDone(changetype<aha1542.Aha1542>(d), r);
+      break;
     case KIND_AHCI:
-      return ahci.mediaDone(changetype<ahci.Ahci>(d), r);
+      ahci.mediaDone(changetype<ahci.Ahci>(d), r);
+      break;
   }
 }
 
@@ -102,9 +103,11 @@ export function reset(d: Device, kind: u32): void {
   trace(TRACE_RESET, d.id, kind, 0, 0, 0);
   switch (d.kind) {
     case KIND_AHA1542:
-      return aha1542.reset(changetype<aha1542.Aha1542>(d), kind);
+      aha1542.reset(changetype<aha1542.Aha1542>(d), kind);
+      break;
     case KIND_AHCI:
-      return ahci.reset(changetype<ahci.Ahci>(d), kind);
+      ahci.reset(changetype<ahci.Ahci>(d), kind);
+      break;
   }
 }
 

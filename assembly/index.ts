@@ -1,13 +1,7 @@
 // Every export of the module. 64-bit numbers cross as two 32-bit halves, times as f64 (exact below 2^53 ns).
 import { initArena, reserve as reserveArena } from './bus/arena';
-import { dropHead, headCode, headDevice, headTag, nextDue, now as clockNow, setNow } from './bus/clock';
-import {
-  EVENT_BUS,
-  RUN_BUDGET,
-  RUN_IRQ,
-  RUN_MEDIA,
-  RUN_TIME,
-} from './bus/codes';
+import { now as clockNow, dropHead, headCode, headDevice, headTag, nextDue, setNow } from './bus/clock';
+import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_TIME } from './bus/codes';
 import { deviceAt } from './bus/device';
 import { setWritten } from './bus/guard';
 import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
@@ -15,7 +9,7 @@ import { takeMessage as takeIrqMessage } from './bus/irq';
 import { AT_IRQ_CHANGES, AT_WAITING_REQUEST } from './bus/layout';
 import { addRam as addRamRegion } from './bus/ram';
 import { attach, create, deliver, read, readConfig, reset, write, writeConfig } from './dispatch';
-import { createDisk as newDisk, hostReady, Request, waitsForHost } from './media/media';
+import { hostReady, createDisk as newDisk, Request, waitsForHost } from './media/media';
 
 /** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
 export function init(bytes: u32): u32 {
@@ -131,5 +125,5 @@ export function guardWritten(index: u32, bytes: u32, written: u32): void {
 }
 
 function wide(low: u32, high: u32): u64 {
-  return (<u64>high << 32) | low;
+  return ((<u64>high) << 32) | low;
 }

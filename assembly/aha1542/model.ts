@@ -1,4 +1,4 @@
-import { KIND_AHA1542, PROFILE_OWN } from '../bus/codes';
+import { KIND_AHA1542 } from '../bus/codes';
 import { createDevice, Device } from '../bus/device';
 import { Request } from '../media/media';
 

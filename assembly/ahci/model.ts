@@ -1,4 +1,4 @@
-import { KIND_AHCI, PROFILE_OWN } from '../bus/codes';
+import { KIND_AHCI } from '../bus/codes';
 import { createDevice, Device } from '../bus/device';
 import { Request } from '../media/media';
 

@@ -6,7 +6,6 @@ import {
   AT_ARENA_TOP,
   AT_FREE,
   AT_MAGIC,
-  AT_NOWHERE,
   AT_ONES,
   AT_REQUEST_FREE,
   AT_REQUESTS,

@@ -43,7 +43,9 @@ export function cancel(d: Device, code: u32, tag: u32): void {
   while (i < load<u32>(AT_EVENT_COUNT)) {
     const at = entry(i);
     const hit =
-      load<u32>(at + DEVICE) == <u32>changetype<usize>(d) && load<u32>(at + CODE) == code && load<u32>(at + TAG) == tag;
+      load<u32>(at + DEVICE) == <u32>changetype<usize>(d) &&
+      load<u32>(at + CODE) == code &&
+      load<u32>(at + TAG) == tag;
     if (hit) remove(i);
     else i++;
   }
@@ -85,7 +87,10 @@ function remove(i: u32): void {
   const from = entry(last);
   const due = load<u64>(from + DUE);
   const sequence = load<u32>(from + SEQUENCE);
-  const at = i > 0 && before(due, sequence, entry((i - 1) >>> 1)) ? up(i, due, sequence) : down(i, last, due, sequence);
+  const at =
+    i > 0 && before(due, sequence, entry((i - 1) >>> 1))
+      ? up(i, due, sequence)
+      : down(i, last, due, sequence);
   memory.copy(at, from, EVENT_STRIDE);
 }
 

@@ -63,7 +63,7 @@ export function profileWord(i: u32): u32 {
 }
 
 export function linesMask(bits: u32): u64 {
-  return bits >= 64 ? u64.MAX_VALUE : (<u64>1 << <u64>bits) - 1;
+  return bits >= 64 ? u64.MAX_VALUE : ((<u64>1) << (<u64>bits)) - 1;
 }
 
 export function deviceAt(offset: u32): Device {

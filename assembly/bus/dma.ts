@@ -4,7 +4,7 @@
 // Two ways through it: dmaFetch() and dmaStore() for descriptors and status, which are small and whose bytes
 // the model looks at; and the mover (mover.ts), which collects a command's data segments with dmaRuns().
 import { DMA_HOLE, DMA_NO_MASTER, DMA_OK, DMA_READ, DMA_REGISTERS, DMA_WRITE } from './codes';
-import { deviceAt, Device } from './device';
+import { Device, deviceAt } from './device';
 import { guardAccess, guardHole, guardNoMaster, guardRegisters, guardSent } from './guard';
 import {
   AT_DEVICE_COUNT,

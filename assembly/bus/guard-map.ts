@@ -103,7 +103,7 @@ export function guardUnmap(slot: u32): bool {
   }
   const address = load<u64>(mapping, MAPPING_AT_ADDRESS);
   const end = address + load<u32>(mapping, MAPPING_AT_BYTES);
-  for (let at = address & ~<u64>(PAGE_BYTES - 1); at < end; at += PAGE_BYTES) {
+  for (let at = address & ~(<u64>(PAGE_BYTES - 1)); at < end; at += PAGE_BYTES) {
     const region = findRam(at);
     if (region != 0) prune(pageSlot(region, at), DEAD_A_PAGE);
   }
@@ -189,6 +189,7 @@ function freeMapping(mapping: usize): void {
 
 /** Where the head of the list of the page at `address` stands. */
 function pageSlot(region: usize, address: u64): usize {
-  const page = load<u32>(region + RAM_FIRST_PAGE) + <u32>((address - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
+  const page =
+    load<u32>(region + RAM_FIRST_PAGE) + <u32>((address - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
   return load<u32>(AT_GUARD_PAGES) + (page << 2);
 }

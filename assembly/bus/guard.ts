@@ -58,10 +58,18 @@ import {
  * An access that reached RAM: `bytes` bytes at `driven` in `region`, meant for `address`. Called only while
  * the guard is on.
  */
-export function guardAccess(d: Device, address: u64, driven: u64, region: usize, bytes: u32, direction: u32): void {
+export function guardAccess(
+  d: Device,
+  address: u64,
+  driven: u64,
+  region: usize,
+  bytes: u32,
+  direction: u32,
+): void {
   const flags = load<u32>(AT_GUARD_FLAGS);
   if (address != driven) {
-    if ((flags & GUARD_ADDRESSES) != 0) report(RULE_DEV_TRUNCATED, d, address, driven, bytes, direction, 0, 0);
+    if ((flags & GUARD_ADDRESSES) != 0)
+      report(RULE_DEV_TRUNCATED, d, address, driven, bytes, direction, 0, 0);
   } else if ((flags & GUARD_MAPPINGS) != 0) {
     checkMappings(d, driven, region, bytes, direction);
   }
@@ -85,7 +93,14 @@ export function guardHole(d: Device, address: u64, driven: u64, bytes: u32, dire
   report(rule, d, address, driven, bytes, direction, 0, 0);
 }
 
-export function guardRegisters(d: Device, address: u64, driven: u64, bytes: u32, direction: u32, other: u32): void {
+export function guardRegisters(
+  d: Device,
+  address: u64,
+  driven: u64,
+  bytes: u32,
+  direction: u32,
+  other: u32,
+): void {
   if ((load<u32>(AT_GUARD_FLAGS) & GUARD_ADDRESSES) == 0) return;
   report(RULE_DEV_REGISTERS, d, address, driven, bytes, direction, 0, other);
 }
@@ -108,7 +123,8 @@ function checkMappings(d: Device, driven: u64, region: usize, bytes: u32, direct
   while (left > 0) {
     const from = <u32>at & (PAGE_BYTES - 1);
     const n = min(left, PAGE_BYTES - from);
-    const page = load<u32>(region + RAM_FIRST_PAGE) + <u32>((at - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
+    const page =
+      load<u32>(region + RAM_FIRST_PAGE) + <u32>((at - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
     const head: usize = load<u32>(pages + (page << 2));
     const good = covered(d.id, head, from, from + n, direction);
     if (good < from + n) blame(d, head, at, from, good, from + n, direction);
@@ -165,7 +181,9 @@ function severity(rule: u32): u32 {
 }
 
 function isLiveFor(mapping: usize, device: u32): bool {
-  return load<u32>(mapping, MAPPING_AT_STATE) == MAPPING_LIVE && load<u32>(mapping, MAPPING_AT_DEVICE) == device;
+  return (
+    load<u32>(mapping, MAPPING_AT_STATE) == MAPPING_LIVE && load<u32>(mapping, MAPPING_AT_DEVICE) == device
+  );
 }
 
 /** Writes a finding, or folds it into one of the same rule, device, direction and page. */

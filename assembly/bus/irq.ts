@@ -1,6 +1,6 @@
 // Interrupts are bits: a model asserts and releases its line, or sends a message; the host polls the bits
 // after each call into the module. Nothing here calls the host.
-import { functionOf, Device } from './device';
+import { Device, functionOf } from './device';
 import { dmaStore } from './dma';
 import { AT_IRQ_CHANGES, AT_IRQ_COUNTS, AT_IRQ_LINES, AT_MSI_PENDING, AT_SCRATCH } from './layout';
 import { pciInterruptStatus, pciLineAllowed } from './pci';

@@ -1,6 +1,9 @@
 // Moves one command's data between its source (a medium's request, or a buffer of the model) and memory:
 // moveRequest() or moveBuffer(), then a moveSegment() for each scatter-gather element, then moveEnd().
 // The state lives from the first of these calls to the last, within one call into the module.
+
+import { MEDIA_OK } from '../media/codes';
+import { type Request, requestTransfer } from '../media/media';
 import { DMA_OK, DMA_READ, DMA_WRITE } from './codes';
 import { Device } from './device';
 import { append, dmaRuns } from './dma';
@@ -16,8 +19,6 @@ import {
   AT_RUNS,
   RUN_STRIDE,
 } from './layout';
-import { requestTransfer, type Request } from '../media/media';
-import { MEDIA_OK } from '../media/codes';
 
 /** Begins to move a request's data from byte `offset` of it on. `toMemory`: the medium is read. */
 export function moveRequest(r: Request, offset: u64, toMemory: bool): void {
@@ -94,7 +95,10 @@ function flush(): void {
   const offset = load<u64>(AT_MOVE_OFFSET);
   store<u64>(AT_MOVE_OFFSET, offset + bytes);
   if (load<u32>(AT_MOVE_STATUS) != MEDIA_OK) return;
-  store<u32>(AT_MOVE_STATUS, requestTransfer(changetype<Request>(<usize>source), offset, bytes, runs, toMemory));
+  store<u32>(
+    AT_MOVE_STATUS,
+    requestTransfer(changetype<Request>(<usize>source), offset, bytes, runs, toMemory),
+  );
 }
 
 /** Copies between consecutive bytes at `at` and the runs of the list. */

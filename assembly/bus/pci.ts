@@ -9,12 +9,13 @@ import {
   PROFILE_SUBSYSTEM_VENDOR,
   PROFILE_VENDOR,
 } from './codes';
-import { functionOf, profileWord, Device } from './device';
+import { Device, functionOf, profileWord } from './device';
 import { sendMessage, updateLine } from './irq';
 import {
-  PCI_BAR0,
   PCI_BAR_64,
   PCI_BAR_IO,
+  PCI_BAR0,
+  PCI_CACHE_LINE,
   PCI_CAP_MSI,
   PCI_CAP_PM,
   PCI_CAPABILITIES,
@@ -29,7 +30,6 @@ import {
   PCI_INTERRUPT_LINE,
   PCI_INTERRUPT_PIN,
   PCI_LATENCY,
-  PCI_CACHE_LINE,
   PCI_MSI_64,
   PCI_MSI_ENABLE,
   PCI_PM_CONTROL,

@@ -1,5 +1,14 @@
 // The hardware's half of the tracer: a ring that the host empties after each call into the module.
-import { AT_NOW, AT_TRACE, AT_TRACE_LOST, AT_TRACE_MASK, AT_TRACE_READ, AT_TRACE_WRITTEN, TRACE_MAX, TRACE_STRIDE } from './layout';
+import {
+  AT_NOW,
+  AT_TRACE,
+  AT_TRACE_LOST,
+  AT_TRACE_MASK,
+  AT_TRACE_READ,
+  AT_TRACE_WRITTEN,
+  TRACE_MAX,
+  TRACE_STRIDE,
+} from './layout';
 import {
   TRACE_AT_A,
   TRACE_AT_B,

@@ -103,7 +103,7 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
   let data: u32 = 0;
   if (kind == DISK_RAM) {
     if (sectors > <u64>(u32.MAX_VALUE >>> sectorShift)) return 0;
-    data = reserve(<u32>sectors << sectorShift, 4096);
+    data = reserve((<u32>sectors) << sectorShift, 4096);
     if (data == 0) return 0;
   }
   const offset = reserve(offsetof<Disk>(), 16);
@@ -130,7 +130,14 @@ export function diskById(id: u32): Disk | null {
  * Begins a request; EVENT_MEDIA_DATA with the request's offset as tag comes to `d` at its time. The caller
  * has checked the range. Null when too many are in flight (REQUEST_MAX): the caller reports busy or waits.
  */
-export function beginRequest(d: Device, disk: Disk, operation: u32, sector: u64, sectors: u32, tag: u32): Request | null {
+export function beginRequest(
+  d: Device,
+  disk: Disk,
+  operation: u32,
+  sector: u64,
+  sectors: u32,
+  tag: u32,
+): Request | null {
   const offset = load<u32>(AT_REQUEST_FREE);
   if (offset == 0) return null;
   const r = changetype<Request>(<usize>offset);
@@ -149,7 +156,8 @@ export function beginRequest(d: Device, disk: Disk, operation: u32, sector: u64,
   trace(TRACE_MEDIA, d.id, operation, <u32>sector, <u32>(sector >> 32), sectors);
   checkRequest(r, disk);
   if (disk.kind == DISK_HOST && r.status == MEDIA_OK) {
-    if (mediaStart(disk.id, offset, operation, <u32>sector, <u32>(sector >> 32), sectors) != 0) waitForHost(r);
+    if (mediaStart(disk.id, offset, operation, <u32>sector, <u32>(sector >> 32), sectors) != 0)
+      waitForHost(r);
   }
   schedule(d, EVENT_MEDIA_DATA, offset, duration(r, disk));
   return r;
@@ -168,7 +176,7 @@ export function finishRequest(r: Request): u32 {
     }
     r.status = status;
   } else if (r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO) {
-    const at: usize = disk.data + (<usize>r.sector << disk.sectorShift);
+    const at: usize = disk.data + ((<usize>r.sector) << disk.sectorShift);
     memory.fill(at, 0, r.sectors << disk.sectorShift);
   }
   return r.status == MEDIA_OK ? MEDIA_OK : fail(r, disk);
@@ -218,10 +226,18 @@ export function requestTransfer(r: Request, offset: u64, bytes: u32, runs: u32, 
   if (r.status != MEDIA_OK && good == bytes) good = 0;
   let moved = good;
   if (disk.kind == DISK_RAM) {
-    ramTransfer(disk.data + (<usize>r.sector << disk.sectorShift) + <usize>offset, runs, good, toMemory);
+    ramTransfer(disk.data + ((<usize>r.sector) << disk.sectorShift) + <usize>offset, runs, good, toMemory);
   } else if (good > 0) {
     if (good < bytes) trimRuns(good, runs);
-    moved = mediaTransfer(disk.id, changetype<usize>(r), <u32>offset, <u32>(offset >> 32), good, runs, toMemory ? 1 : 0);
+    moved = mediaTransfer(
+      disk.id,
+      changetype<usize>(r),
+      <u32>offset,
+      <u32>(offset >> 32),
+      good,
+      runs,
+      toMemory ? 1 : 0,
+    );
   }
   if (moved < bytes && !(moved == good && fault != 0 && load<u32>(fault, FAULT_AT_KIND) == FAULT_TORN)) {
     failAt(r, disk, offset + moved);
@@ -249,7 +265,8 @@ function checkRequest(r: Request, disk: Disk): void {
 function beforeFault(r: Request, disk: Disk, fault: u32, offset: u64): u64 {
   const kind = load<u32>(fault, FAULT_AT_KIND);
   if (kind == FAULT_DELAY) return u64.MAX_VALUE;
-  const limit = kind == FAULT_TORN ? load<u64>(fault, FAULT_AT_ARGUMENT) : (r.errorSector - r.sector) << disk.sectorShift;
+  const limit =
+    kind == FAULT_TORN ? load<u64>(fault, FAULT_AT_ARGUMENT) : (r.errorSector - r.sector) << disk.sectorShift;
   return offset < limit ? limit - offset : 0;
 }
 
@@ -262,7 +279,8 @@ function strike(disk: Disk, operation: u32, sector: u64, sectors: u32): u32 {
     if ((load<u32>(at, FAULT_AT_OPERATIONS) & (1 << operation)) == 0) continue;
     const last = sector + (sectors == 0 ? 0 : sectors - 1);
     const everywhere = operation == MEDIA_FLUSH;
-    if (!everywhere && (sector > load<u64>(at, FAULT_AT_LAST) || last < load<u64>(at, FAULT_AT_FIRST))) continue;
+    if (!everywhere && (sector > load<u64>(at, FAULT_AT_LAST) || last < load<u64>(at, FAULT_AT_FIRST)))
+      continue;
     const matched = load<u32>(at, FAULT_AT_MATCHED);
     store<u32>(at, matched + 1, FAULT_AT_MATCHED);
     const times = load<u32>(at, FAULT_AT_TIMES);
@@ -275,9 +293,12 @@ function strike(disk: Disk, operation: u32, sector: u64, sectors: u32): u32 {
 }
 
 function duration(r: Request, disk: Disk): u64 {
-  const bytes: u64 = r.operation == MEDIA_READ || r.operation == MEDIA_WRITE ? <u64>r.sectors << disk.sectorShift : 0;
+  const bytes: u64 =
+    r.operation == MEDIA_READ || r.operation == MEDIA_WRITE ? (<u64>r.sectors) << disk.sectorShift : 0;
   const delay: u64 =
-    r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_DELAY ? load<u64>(r.fault, FAULT_AT_ARGUMENT) : 0;
+    r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_DELAY
+      ? load<u64>(r.fault, FAULT_AT_ARGUMENT)
+      : 0;
   return disk.latency + (bytes * disk.picosecondsPerByte) / 1000 + delay;
 }
 
@@ -313,7 +334,11 @@ function trimRuns(bytes: u32, runs: u32): void {
 }
 
 function ramTransfer(at: usize, runs: u32, bytes: u32, toMemory: bool): void {
-  for (let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE; run < end && bytes > 0; run += RUN_STRIDE) {
+  for (
+    let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE;
+    run < end && bytes > 0;
+    run += RUN_STRIDE
+  ) {
     const memoryAt: usize = load<u32>(run);
     const n = min(load<u32>(run, 4), bytes);
     if (toMemory) memory.copy(memoryAt, at, n);

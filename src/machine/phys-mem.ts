@@ -44,8 +44,7 @@ export class PhysMem {
     this.#u32 = new Uint32Array(buffer);
     this.#regions = regions;
     this.regions = regions.map(({ base, bytes }) => Object.freeze({ base, bytes }));
-    let first = 0;
-    this.#first = regions.map((region) => (first += region.bytes) - region.bytes);
+    this.#first = regions.map((_region, i) => regions.slice(0, i).reduce((sum, { bytes }) => sum + bytes, 0));
   }
 
   /** Has `mark` told of every byte that the CPU writes, by its number among all bytes of RAM. */
@@ -224,4 +223,3 @@ export class PhysMem {
     return false;
   }
 }
-

@@ -1,0 +1,111 @@
+// A disk as the machine holds it: a block in the module that says how large it is and how long it takes, over
+// bytes that are in the module's memory or behind the host's Medium.
+
+import type { Medium } from '../media/medium.ts';
+import { MachineError } from './errors.ts';
+
+export interface DiskOptions {
+  /** Bytes of a RAM disk, a multiple of the sector. */
+  readonly bytes?: number;
+  /** Instead of RAM: bytes that the host holds. */
+  readonly medium?: Medium;
+  /** 512 (default) or 4096. */
+  readonly sectorBytes?: 512 | 4096;
+  /** Virtual ns that every request takes; default 10,000. */
+  readonly latencyNs?: number;
+  /** Virtual picoseconds for each byte moved; default 250 (4 GB/s). */
+  readonly picosecondsPerByte?: number;
+  readonly readOnly?: boolean;
+  /** Whether the disk says that it has a volatile write cache; default true. */
+  readonly writeCache?: boolean;
+}
+
+// Fields of the Disk class in assembly/media/media.ts.
+const DISK_ID = 4;
+const DISK_SECTOR_SHIFT = 16;
+const DISK_DATA = 20;
+const DISK_READ_ONLY = 24;
+const DISK_WRITE_CACHE = 28;
+const DISK_LATENCY = 32;
+const DISK_PICOSECONDS = 40;
+const DISK_READS = 44;
+const DISK_WRITES = 48;
+const DISK_FLUSHES = 52;
+const DISK_ERRORS = 56;
+
+const DEFAULT_LATENCY_NS = 10_000;
+const DEFAULT_PICOSECONDS_PER_BYTE = 250;
+
+export class Disk {
+  readonly medium: Medium | null;
+  readonly bytes: number;
+  readonly sectorBytes: number;
+  readonly readOnly: boolean;
+  /** Offset of the disk's block in the module's memory. */
+  readonly offset: number;
+  readonly #u8: Uint8Array;
+  readonly #u32: Uint32Array;
+
+  constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, bytes: number) {
+    this.offset = offset;
+    this.medium = options.medium ?? null;
+    this.bytes = bytes;
+    this.#u8 = new Uint8Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+    this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
+    this.readOnly = options.readOnly ?? this.medium?.readOnly ?? false;
+    const latency = options.latencyNs ?? DEFAULT_LATENCY_NS;
+    if (!(latency >= 0 && latency < 2 ** 53))
+      throw new MachineError(`latencyNs is ${latency}; it must be from 0 to 2^53`);
+    this.#u32[(offset + DISK_LATENCY) >>> 2] = latency % 2 ** 32;
+    this.#u32[(offset + DISK_LATENCY + 4) >>> 2] = Math.floor(latency / 2 ** 32);
+    this.#u32[(offset + DISK_PICOSECONDS) >>> 2] = options.picosecondsPerByte ?? DEFAULT_PICOSECONDS_PER_BYTE;
+    this.#u32[(offset + DISK_READ_ONLY) >>> 2] = this.readOnly ? 1 : 0;
+    this.#u32[(offset + DISK_WRITE_CACHE) >>> 2] = (options.writeCache ?? true) ? 1 : 0;
+  }
+
+  /** The module's number of the disk, 1 and up. */
+  get id(): number {
+    return this.#word(DISK_ID);
+  }
+
+  get sectors(): number {
+    return this.bytes / this.sectorBytes;
+  }
+
+  /** Requests so far, and those that failed. */
+  get counters(): { reads: number; writes: number; flushes: number; errors: number } {
+    return {
+      reads: this.#word(DISK_READS),
+      writes: this.#word(DISK_WRITES),
+      flushes: this.#word(DISK_FLUSHES),
+      errors: this.#word(DISK_ERRORS),
+    };
+  }
+
+  /** A copy of `length` bytes of a RAM disk at byte `offset`, behind the controller's back. */
+  read(offset: number, length: number): Uint8Array {
+    const at = this.#data(offset, length);
+    return this.#u8.slice(at, at + length);
+  }
+
+  /** Puts bytes on a RAM disk at byte `offset`, behind the controller's back. */
+  write(offset: number, bytes: Uint8Array): void {
+    this.#u8.set(bytes, this.#data(offset, bytes.length));
+  }
+
+  #data(offset: number, length: number): number {
+    if (this.medium !== null)
+      throw new MachineError('the disk is behind a medium of the host: read and write that');
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.bytes)) {
+      throw new MachineError(
+        `bytes ${offset} to ${offset + length} are not all on the disk of ${this.bytes} bytes`,
+      );
+    }
+    return this.#word(DISK_DATA) + offset;
+  }
+
+  #word(field: number): number {
+    return this.#u32[(this.offset + field) >>> 2] as number;
+  }
+}

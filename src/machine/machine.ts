@@ -1,0 +1,318 @@
+// One emulated computer: RAM, controllers, disks, interrupt lines, virtual clock. It loads the hardware module
+// on a memory of its own and is everything that a kernel stands on.
+
+import {
+  PROFILE_ADDRESS_BITS,
+  PROFILE_DEVICE,
+  PROFILE_REVISION,
+  PROFILE_SUBSYSTEM,
+  PROFILE_SUBSYSTEM_VENDOR,
+  PROFILE_VENDOR,
+  RUN_BUDGET,
+  RUN_IRQ,
+  RUN_MEDIA,
+} from '../../assembly/bus/codes.ts';
+import {
+  AT_FREE,
+  AT_HOST_PENDING,
+  AT_IRQ_CHANGES,
+  AT_IRQ_LINES,
+  AT_SCRATCH,
+  SCRATCH_BYTES,
+} from '../../assembly/bus/layout.ts';
+import { DISK_HOST, DISK_RAM } from '../../assembly/media/codes.ts';
+import {
+  type ControllerDescription,
+  findController,
+  findProfile,
+  type Profile,
+  parameterOf,
+} from '../controllers/index.ts';
+import { Guard, type GuardOptions } from '../guard/index.ts';
+import { Controller } from './controller.ts';
+import { Disk, type DiskOptions } from './disk.ts';
+import { MachineError } from './errors.ts';
+import { type Fault, writeFault } from './faults.ts';
+import { HostMedia } from './host-media.ts';
+import { type Flavour, type HardwareExports, instantiate, loadModule } from './module.ts';
+import { type BackedRegion, PhysMem, type RamRegion } from './phys-mem.ts';
+
+const MIB = 2 ** 20;
+
+/**
+ * RAM layouts by name. `default`: 64 MiB at 0 and 64 MiB at 4 GiB, so that 24 and 32 address lines are really
+ * too few for half of it. `small`: the same idea in less than 1 MiB, for fuzzing.
+ */
+export const RAM_LAYOUTS = {
+  default: [
+    { base: 0, bytes: 64 * MIB },
+    { base: 4096 * MIB, bytes: 64 * MIB },
+  ],
+  small: [
+    { base: 0, bytes: MIB / 2 },
+    { base: 16 * MIB, bytes: MIB / 4 },
+    { base: 4096 * MIB, bytes: MIB / 4 },
+  ],
+} as const satisfies Record<string, readonly RamRegion[]>;
+
+export interface MachineOptions {
+  /** A layout by name, or one's own: regions in ascending order, page aligned. Default `default`. */
+  readonly ram?: keyof typeof RAM_LAYOUTS | readonly RamRegion[];
+  /** Room for RAM disks in bytes, in all; default 64 MiB, 1 MiB with the small layout. */
+  readonly diskBytes?: number;
+  /** The guard: on by default; `false` costs nothing. */
+  readonly guard?: boolean | GuardOptions;
+}
+
+export interface ControllerOptions {
+  /** A controller's name, or a profile's. */
+  readonly kind: string;
+  readonly profile?: string | Profile;
+  /** Interrupt line 0–31; default is the board's. */
+  readonly line?: number;
+}
+
+/** Why run() came back: the time is reached, an interrupt changed, a medium has to wait for the host. */
+export type RunResult = 'time' | 'irq' | 'media';
+
+/** Events that one call into the module delivers before it looks at the host again. */
+const EVENT_BUDGET = 1_000_000;
+/** What the fixed parts, controllers and their tables need beside RAM, disks and the guard. */
+const CONTROLLER_BYTES = 4 * MIB;
+const PAGE = 4096;
+const FOREVER = 2 ** 53;
+
+/** Makes a machine; compiles the module unless one is given. */
+export async function createMachine(
+  options: MachineOptions & { readonly flavour?: Flavour; readonly module?: WebAssembly.Module } = {},
+): Promise<Machine> {
+  return new Machine(options.module ?? (await loadModule(options.flavour)), options);
+}
+
+export class Machine {
+  readonly memory: PhysMem;
+  readonly guard: Guard;
+  readonly controllers: readonly Controller[];
+  readonly disks: readonly Disk[];
+  /** The module's whole memory; its layout is in assembly/bus/layout.ts. For tracers and snapshots. */
+  readonly buffer: ArrayBuffer;
+  readonly #hw: HardwareExports;
+  readonly #media: HostMedia;
+  readonly #u32: Uint32Array;
+  readonly #controllers: Controller[] = [];
+  readonly #disks: Disk[] = [];
+  #lineUse = 0;
+  #memoryBase = 0xfe000000;
+  #ioBase = 0xc000;
+
+  /** `module` comes from loadModule(); createMachine() does both. Throws MachineError for a bad layout. */
+  constructor(module: WebAssembly.Module, options: MachineOptions = {}) {
+    const layout = layoutOf(options.ram ?? 'default');
+    const ramBytes = layout.reduce((sum, region) => sum + region.bytes, 0);
+    const diskBytes = options.diskBytes ?? (options.ram === 'small' ? MIB : 64 * MIB);
+    const bytes =
+      AT_FREE + ramBytes + diskBytes + guardBytes(ramBytes, options.guard ?? true) + CONTROLLER_BYTES;
+    const pages = Math.ceil(bytes / 65536);
+    if (pages > 65536)
+      throw new MachineError(`RAM and disks need ${bytes} bytes; a module's memory ends at 4 GiB`);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.buffer = memory.buffer;
+    this.#u32 = new Uint32Array(this.buffer);
+    this.#media = new HostMedia(this.buffer, (request, failedAt) => this.#hw.mediaReady(request, failedAt));
+    this.#hw = instantiate(module, memory, this.#media.imports);
+    this.#hw.init(Math.min(pages * 65536, 2 ** 32 - 65536));
+    this.memory = new PhysMem(
+      this.buffer,
+      layout.map((region) => this.#addRam(region)),
+    );
+    this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
+    if (this.guard.watchesWrites) {
+      this.memory.watchWrites((index, length) => this.#hw.guardWritten(index, length, 1));
+    }
+    this.controllers = this.#controllers;
+    this.disks = this.#disks;
+  }
+
+  /** Adds a controller, PCI ones with their BARs placed and bus mastering on, as after a BIOS. */
+  addController(options: ControllerOptions): Controller {
+    const { description, profile } = resolve(options);
+    const line = options.line ?? description.line;
+    if (!(Number.isInteger(line) && line >= 0 && line < 32)) {
+      throw new MachineError(`line is ${line}; it must be a whole number from 0 to 31`);
+    }
+    this.#writeProfile(description, profile);
+    const offset = this.#hw.createController(description.code, line);
+    if (offset === 0) throw new MachineError(`no room for another ${description.kind} controller`);
+    const number = this.#controllers.filter((other) => other.kind === description.kind).length;
+    const name = `${description.kind}${number}`;
+    const controller = new Controller(this.#hw, this.buffer, offset, name, description, profile, line);
+    this.guard.introduce(controller);
+    const next = controller.enable(this.#memoryBase, this.#ioBase);
+    this.#memoryBase = next.memoryBase;
+    this.#ioBase = next.ioBase;
+    this.#lineUse |= 1 << line;
+    this.#controllers.push(controller);
+    return controller;
+  }
+
+  /** Adds a disk; Controller.attach() puts it somewhere. Throws MachineError for a bad size. */
+  addDisk(options: DiskOptions): Disk {
+    const sectorBytes = options.sectorBytes ?? 512;
+    const bytes = options.medium?.bytes ?? options.bytes ?? 0;
+    if (!(Number.isSafeInteger(bytes) && bytes > 0 && bytes % sectorBytes === 0)) {
+      throw new MachineError(
+        `a disk of ${bytes} bytes: the size must be a multiple of the sector, ${sectorBytes} bytes`,
+      );
+    }
+    const sectors = bytes / sectorBytes;
+    const offset = this.#hw.createDisk(
+      options.medium === undefined ? DISK_RAM : DISK_HOST,
+      (sectors % 2 ** 32) | 0,
+      Math.floor(sectors / 2 ** 32),
+      Math.log2(sectorBytes),
+    );
+    if (offset === 0) {
+      throw new MachineError(`no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`);
+    }
+    const disk = new Disk(this.buffer, offset, options, bytes);
+    if (options.medium !== undefined) this.#media.add(disk.id, options.medium, sectorBytes);
+    this.#disks.push(disk);
+    return disk;
+  }
+
+  /** Adds an entry to the fault plan. Throws MachineError for a bad field or a full plan. */
+  addFault(fault: Fault): void {
+    writeFault(this.buffer, fault);
+  }
+
+  // Time.
+
+  /** Virtual time in ns. */
+  now(): number {
+    return this.#hw.now();
+  }
+
+  /** When the hardware's next event is due, in ns of virtual time; Infinity when there is none. */
+  nextDeadline(): number {
+    const due = this.#hw.nextDeadline();
+    return due < 0 ? Number.POSITIVE_INFINITY : due;
+  }
+
+  /**
+   * Runs the hardware up to `untilNs`, or to the first moment when an interrupt changes or a medium has to
+   * wait for the host. With Infinity time stops at the last event.
+   */
+  advance(untilNs: number): RunResult {
+    let until = Math.min(untilNs, FOREVER);
+    while (true) {
+      if (untilNs === Number.POSITIVE_INFINITY) until = this.#hw.nextDeadline();
+      if (until < 0) return 'time';
+      const why = this.#hw.run(until, EVENT_BUDGET);
+      if (why === RUN_IRQ) return 'irq';
+      if (why === RUN_MEDIA) return 'media';
+      if (why !== RUN_BUDGET && untilNs !== Number.POSITIVE_INFINITY) return 'time';
+    }
+  }
+
+  /** Runs until no event is left; interrupts stay pending. Throws MachineError if a medium is asynchronous. */
+  settle(): void {
+    while (this.nextDeadline() !== Number.POSITIVE_INFINITY) {
+      if (this.advance(Number.POSITIVE_INFINITY) === 'media') {
+        throw new MachineError('a medium is asynchronous: use settleAsync()');
+      }
+    }
+  }
+
+  /** As settle(), with any medium. */
+  async settleAsync(): Promise<void> {
+    while (this.nextDeadline() !== Number.POSITIVE_INFINITY) {
+      if (this.advance(Number.POSITIVE_INFINITY) === 'media') await this.waitMedia();
+    }
+  }
+
+  /** Resolves when a medium that advance() stopped for has answered. */
+  waitMedia(): Promise<void> {
+    return this.#media.wait();
+  }
+
+  /** Requests that wait for an asynchronous medium. */
+  get pendingMedia(): number {
+    return this.#u32[AT_HOST_PENDING >>> 2] as number;
+  }
+
+  // Interrupts.
+
+  /** Lines that are asserted now, one bit a line. */
+  get irqLines(): number {
+    return this.#u32[AT_IRQ_LINES >>> 2] as number;
+  }
+
+  /** Counts every change of a line and every message. */
+  get irqChanges(): number {
+    return this.#u32[AT_IRQ_CHANGES >>> 2] as number;
+  }
+
+  /** The lowest message-signalled vector that is pending, taken off the list; −1: none. */
+  takeMsi(): number {
+    return this.#hw.takeMessage();
+  }
+
+  #addRam(region: RamRegion): BackedRegion {
+    const offset = this.#hw.addRam(
+      (region.base % 2 ** 32) | 0,
+      Math.floor(region.base / 2 ** 32),
+      region.bytes,
+    );
+    if (offset === 0) throw new MachineError(`RAM at 0x${region.base.toString(16)}: ${REGION_RULE}`);
+    return { ...region, offset: offset >>> 0 };
+  }
+
+  #writeProfile(description: ControllerDescription, profile: Profile): void {
+    const words = new Uint32Array(this.buffer, AT_SCRATCH, SCRATCH_BYTES / 4);
+    words.fill(0);
+    words[PROFILE_ADDRESS_BITS] = profile.addressBits;
+    const { pci } = profile;
+    if (pci !== undefined) {
+      words[PROFILE_VENDOR] = Number(pci.vendor);
+      words[PROFILE_DEVICE] = Number(pci.device);
+      words[PROFILE_SUBSYSTEM_VENDOR] = Number(pci.subsystemVendor ?? pci.vendor);
+      words[PROFILE_SUBSYSTEM] = Number(pci.subsystem ?? pci.device);
+      words[PROFILE_REVISION] = Number(pci.revision ?? 0);
+    }
+    for (const [name, parameter] of Object.entries(description.parameters)) {
+      words[parameter.word] = parameterOf(description, profile, name);
+    }
+  }
+}
+
+const REGION_RULE = 'regions are in ascending order, apart, of whole pages of 4096 bytes, and at most 16';
+
+function layoutOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]): readonly RamRegion[] {
+  const layout: readonly RamRegion[] = typeof ram === 'string' ? RAM_LAYOUTS[ram] : ram;
+  if (layout.length === 0) throw new MachineError('a machine needs at least one region of RAM');
+  for (const { base, bytes } of layout) {
+    const whole =
+      Number.isSafeInteger(base + bytes) && base >= 0 && bytes > 0 && base % PAGE === 0 && bytes % PAGE === 0;
+    if (!whole) throw new MachineError(`RAM of ${bytes} bytes at ${base}: ${REGION_RULE}`);
+  }
+  return layout;
+}
+
+/** What the guard's tables take: a list head a page, nodes, mappings, a bit a byte. */
+function guardBytes(ramBytes: number, guard: boolean | GuardOptions): number {
+  if (guard === false) return 0;
+  const capacity = (typeof guard === 'object' ? guard.capacity : undefined) ?? 16384;
+  const pages = ramBytes / PAGE;
+  return pages * 4 + (capacity + 2 * pages) * 16 + (capacity + 1) * 40 + 65536 + ramBytes / 8;
+}
+
+function resolve(options: ControllerOptions): { description: ControllerDescription; profile: Profile } {
+  const byProfile = findProfile(options.kind);
+  const description = findController(options.kind) ?? byProfile?.description;
+  if (description === undefined) throw new MachineError(`no controller is called "${options.kind}"`);
+  if (typeof options.profile === 'object') return { description, profile: options.profile };
+  const name = options.profile ?? (byProfile === undefined ? description.profiles[0]?.name : options.kind);
+  const profile = description.profiles.find((candidate) => candidate.name === name);
+  if (profile === undefined) throw new MachineError(`${description.kind} has no profile "${name}"`);
+  return { description, profile };
+}

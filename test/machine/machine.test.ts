@@ -1,0 +1,70 @@
+import { BusError, createMachine, MachineError } from '../../src/machine/index.ts';
+import { assert, suite } from '../run/suite.ts';
+
+const test = suite('machine');
+
+for (const flavour of ['release', 'debug'] as const) {
+  test(`RAM is where the layout says, nothing is between (${flavour})`, async () => {
+    const { memory } = await createMachine({ flavour, guard: false });
+    memory.write32(0x1000, 0x89abcdef);
+    memory.write32(0x1_0000_0000, 0x01234567);
+    assert.is(memory.read32(0x1000), 0x89abcdef);
+    assert.is(memory.read8(0x1003), 0x89);
+    assert.is(memory.read32(0x1_0000_0000), 0x01234567);
+    assert.throws(
+      () => memory.read8(64 * 2 ** 20),
+      (error: unknown) => error instanceof BusError,
+    );
+    assert.throws(
+      () => memory.write32(0x1_0000_0000 - 2, 0),
+      (error: unknown) => error instanceof BusError,
+    );
+  });
+}
+
+test('unaligned values are little endian', async () => {
+  const { memory } = await createMachine({ ram: 'small', guard: false });
+  memory.write32(0x1001, 0x44332211);
+  assert.equal([...memory.readBytes(0x1000, 6)], [0, 0x11, 0x22, 0x33, 0x44, 0]);
+  memory.write16(0x1003, 0xbbaa);
+  assert.is(memory.read32(0x1001), 0xbbaa2211);
+  assert.is(memory.read16(0x1003), 0xbbaa);
+});
+
+test('copy moves overlapping ranges and goes from region to region', async () => {
+  const { memory } = await createMachine({ ram: 'small', guard: false });
+  memory.writeBytes(0x2000, Uint8Array.of(1, 2, 3, 4, 5));
+  memory.copy(0x2001, 0x2000, 5);
+  assert.equal([...memory.readBytes(0x2000, 6)], [1, 1, 2, 3, 4, 5]);
+  memory.copy(0x1_0000_0010, 0x2000, 6);
+  assert.equal([...memory.readBytes(0x1_0000_0010, 6)], [1, 1, 2, 3, 4, 5]);
+});
+
+test('regions that touch are one to a long access', async () => {
+  const { memory } = await createMachine({
+    ram: [
+      { base: 0, bytes: 0x10000 },
+      { base: 0x10000, bytes: 0x10000 },
+    ],
+    guard: false,
+  });
+  const bytes = Uint8Array.from({ length: 0x2000 }, (_, i) => i % 251);
+  memory.writeBytes(0xf000, bytes);
+  assert.ok(memory.equals(0xf000, bytes));
+  memory.copy(0xf800, 0xf000, 0x1000);
+  assert.ok(memory.equals(0xf800, bytes, 0, 0x1000));
+});
+
+test('a layout that cannot be is refused with the rule', async () => {
+  for (const ram of [[], [{ base: 1, bytes: 4096 }], [{ base: 0, bytes: 100 }]]) {
+    await createMachine({ ram }).then(
+      () => assert.unreachable(),
+      (error: unknown) => assert.instance(error, MachineError),
+    );
+  }
+});
+
+test('a disk whose size is no multiple of the sector is refused', async () => {
+  const machine = await createMachine({ ram: 'small' });
+  assert.throws(() => machine.addDisk({ bytes: 1000 }), /multiple of the sector/);
+});
