@@ -29,6 +29,7 @@ import {
   parameterOf,
 } from '../controllers/index.ts';
 import { Guard, type GuardOptions } from '../guard/index.ts';
+import { Tracer } from '../trace/index.ts';
 import { Controller } from './controller.ts';
 import { Disk, type DiskOptions } from './disk.ts';
 import { MachineError } from './errors.ts';
@@ -92,6 +93,8 @@ export async function createMachine(
 export class Machine {
   readonly memory: PhysMem;
   readonly guard: Guard;
+  /** Typed events of every layer; off until somebody listens. */
+  readonly tracer: Tracer;
   readonly controllers: readonly Controller[];
   readonly disks: readonly Disk[];
   /** The module's whole memory; its layout is in assembly/bus/layout.ts. For tracers and snapshots. */
@@ -129,6 +132,7 @@ export class Machine {
     if (this.guard.watchesWrites) {
       this.memory.watchWrites((index, length) => this.#hw.guardWritten(index, length, 1));
     }
+    this.tracer = new Tracer({ buffer: this.buffer, now: () => this.#hw.now() });
     this.controllers = this.#controllers;
     this.disks = this.#disks;
   }
@@ -147,6 +151,7 @@ export class Machine {
     const name = `${description.kind}${number}`;
     const controller = new Controller(this.#hw, this.buffer, offset, name, description, profile, line);
     this.guard.introduce(controller);
+    this.tracer.introduce(controller);
     const next = controller.enable(this.#memoryBase, this.#ioBase);
     this.#memoryBase = next.memoryBase;
     this.#ioBase = next.ioBase;
@@ -208,6 +213,7 @@ export class Machine {
       if (untilNs === Number.POSITIVE_INFINITY) until = this.#hw.nextDeadline();
       if (until < 0) return 'time';
       const why = this.#hw.run(until, EVENT_BUDGET);
+      if (this.tracer.enabled) this.tracer.collect();
       if (why === RUN_IRQ) return 'irq';
       if (why === RUN_MEDIA) return 'media';
       if (why !== RUN_BUDGET && untilNs !== Number.POSITIVE_INFINITY) return 'time';
