@@ -1,0 +1,19 @@
+// Fault injection: which allocations and copies are made to fail, as far as it is not the page allocator's business.
+
+import { FailurePlan, type Random } from '../kernel/index.ts';
+
+/** Plans that are off until somebody sets them. All depend on the seed only. */
+export class LinuxFaults {
+  /** Objects of every slab cache, kmalloc included; each cache has a plan of its own beside this one. */
+  readonly slab: FailurePlan;
+  /** Elements that memory pools ask their allocator for: as if memory were short, for pools only. */
+  readonly mempool: FailurePlan;
+  /** Bios at submission: they end with -EIO (CONFIG_FAIL_MAKE_REQUEST). */
+  readonly make_request: FailurePlan;
+
+  constructor(random: Random) {
+    this.slab = new FailurePlan(random.fork('slab failures'));
+    this.mempool = new FailurePlan(random.fork('mempool failures'));
+    this.make_request = new FailurePlan(random.fork('make_request failures'));
+  }
+}
