@@ -1,0 +1,53 @@
+// `backplane controllers`: what there is, and what its DMA can do.
+
+import { CONTROLLERS, type ControllerDescription } from '../controllers/index.ts';
+import { EXIT_FINE } from './errors.ts';
+import { formatBytes, formatCount, paintFor } from './style.ts';
+
+/** Prints the list; the exit status. */
+export function listControllers(options: { readonly json?: boolean }): number {
+  if (options.json === true) process.stdout.write(`${JSON.stringify(CONTROLLERS.map(asJson), null, 2)}\n`);
+  else process.stdout.write(asText());
+  return EXIT_FINE;
+}
+
+function asJson(description: ControllerDescription): object {
+  const [plain] = description.profiles;
+  return {
+    name: description.kind,
+    title: description.title,
+    bus: description.bus,
+    ...(plain === undefined ? {} : description.limits(plain)),
+    pciId: plain?.pci === undefined ? null : `${id(plain.pci.vendor)}:${id(plain.pci.device)}`,
+    profiles: description.profiles.map((profile) => ({
+      name: profile.name,
+      board: profile.board,
+      artificial: profile.artificial,
+      about: profile.about,
+      ...description.limits(profile),
+    })),
+  };
+}
+
+function id(value: number | string): string {
+  return Number(value).toString(16).padStart(4, '0');
+}
+
+function asText(): string {
+  const paint = paintFor(process.stdout);
+  const lines: string[] = [];
+  for (const description of CONTROLLERS) {
+    lines.push(`${paint.bold(description.kind)}  ${description.title}, ${description.bus.toUpperCase()}`);
+    for (const profile of description.profiles) {
+      const limits = description.limits(profile);
+      const boundary = limits.boundary === 0 ? 'no boundary' : `boundary ${formatBytes(limits.boundary)}`;
+      const artificial = profile.artificial ? ' (artificial)' : '';
+      lines.push(
+        `  ${profile.name.padEnd(16)} ${String(limits.addressBits).padStart(2)} lines, ` +
+          `${formatCount(limits.maxSegments)} segments of ${formatBytes(limits.maxSegmentBytes)}, ${boundary}, ` +
+          `aligned to ${limits.alignment}  ${paint.dim(profile.board + artificial)}`,
+      );
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}

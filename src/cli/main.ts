@@ -1,0 +1,107 @@
+// The command `backplane`. Data goes to stdout, everything else to stderr. Exit status: 0 fine, 1 found
+// something, 2 usage, 3 our own fault.
+
+import { Command, CommanderError, Option } from 'commander';
+import { MachineError } from '../machine/index.ts';
+import { ScenarioError } from '../scenario/schema.ts';
+import { listControllers } from './controllers.ts';
+import { EXIT_FAULT, EXIT_FINE, EXIT_USAGE, UsageError } from './errors.ts';
+import { run } from './run.ts';
+
+const VERSION = '0.1.0';
+
+function program(): Command {
+  const root = new Command('backplane')
+    .description('Disk controllers whose DMA has the limits of real hardware, and the kernels above them.')
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .addHelpText('beforeAll', '')
+    .addHelpText(
+      'before',
+      'Example:\n  backplane run --file disk.img --controller ahci\n  backplane controllers\n',
+    )
+    .showSuggestionAfterError(true);
+  addRun(root);
+  root
+    .command('controllers')
+    .description('list the controllers, their profiles and the limits of their DMA')
+    .option('--json', 'print an array of objects')
+    .addHelpText('before', 'Example:\n  backplane controllers --json\n')
+    .action((options: { json?: boolean }) => {
+      process.exitCode = listControllers(options);
+    });
+  for (const command of [root, ...root.commands]) {
+    command.exitOverride().configureOutput({ outputError: () => undefined });
+  }
+  return root;
+}
+
+function addRun(root: Command): void {
+  root
+    .command('run')
+    .argument('[scenario]', 'name of a built-in scenario, or path of a JSON file', 'default')
+    .description('run a scenario: a file goes through a kernel and a controller to a disk, and back')
+    .option('--file <path>', 'the file to move; any size (default: the package-lock.json of this project)')
+    .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
+    .option('--profile <path>', 'a profile of your own, as JSON')
+    .option('--image <path>', 'use a raw disk image as the disk; without --in-place it is not changed')
+    .option('--in-place', 'write to the image')
+    .option('--disk-size <size>', 'size of the disk in memory, such as 64M')
+    .option('--no-bounce', 'leave bouncing out of every part: the mistake of a driver')
+    .option('--seed <number>', 'seed of everything that is by chance, 0 to 4294967295')
+    .option('--trace', 'print every event to stderr')
+    .option('--json', 'print one object')
+    .addOption(new Option('--list', 'list the built-in scenarios'))
+    .addHelpText(
+      'before',
+      [
+        'Examples:',
+        '  backplane run                                     the story on an AHA-1542',
+        '  backplane run --file big.iso --controller ahci    any file, another controller',
+        '  backplane run --no-bounce                         what happens if the driver forgets to bounce',
+        '  backplane run my-scenario.json --json | jq .ok',
+        '',
+      ].join('\n'),
+    )
+    .action(async (scenario: string, options) => {
+      process.exitCode = await run(scenario, options);
+    });
+}
+
+/** Runs the command line; resolves when everything is printed. Sets process.exitCode. */
+export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT_FINE); // the reader of the pipe has seen enough
+    throw error;
+  });
+  const command = program();
+  if (argv.length === 0) {
+    process.stderr.write(command.helpInformation());
+    process.exitCode = EXIT_USAGE;
+    return;
+  }
+  try {
+    await command.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+/** Says what was wrong; the exit status for it. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return EXIT_FINE;
+    const message = error.message.replace(/^error: /, '').replace(/\n\(/, ' (');
+    process.stderr.write(`backplane: ${message}\n`);
+    return EXIT_USAGE;
+  }
+  if (error instanceof UsageError || error instanceof ScenarioError || error instanceof MachineError) {
+    process.stderr.write(`backplane: ${error.message}\n`);
+    return EXIT_USAGE;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`backplane: this is our own fault, please report it:\n${text}\n`);
+  return EXIT_FAULT;
+}
+
+await main(process.argv.slice(2));
