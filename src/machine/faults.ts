@@ -44,15 +44,15 @@ export interface Fault {
    */
   readonly kind: keyof typeof KINDS;
   /** Default: reads and writes. */
-  readonly operations?: readonly MediaOperation[];
+  readonly operations?: readonly MediaOperation[] | undefined;
   /** Sectors that the fault is at; default: all. */
-  readonly first?: number;
-  readonly last?: number;
+  readonly first?: number | undefined;
+  readonly last?: number | undefined;
   /** Matching requests that pass before it strikes; default 0. */
-  readonly skip?: number;
+  readonly skip?: number | undefined;
   /** How often it strikes; default 0: for ever. */
-  readonly times?: number;
-  readonly argument?: number;
+  readonly times?: number | undefined;
+  readonly argument?: number | undefined;
 }
 
 const TWO_32 = 2 ** 32;

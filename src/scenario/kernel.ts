@@ -1,0 +1,64 @@
+// What a scenario needs of a kernel: a process with memory, and its requests to a disk. One file a kernel
+// beside this one implements it (linux.ts).
+
+import type { Controller, Disk, Machine } from '../machine/index.ts';
+
+export interface HarnessOptions {
+  readonly machine: Machine;
+  readonly controller: Controller;
+  readonly disk: Disk;
+  readonly seed: number;
+  /** False: the driver forgets to bounce and cuts addresses to the width of its descriptors. */
+  readonly bounce: boolean;
+}
+
+/** Where the pages of a buffer come from. */
+export interface Placement {
+  /** Lowest physical address, and the address that no byte may reach. */
+  readonly from?: number;
+  readonly below?: number;
+  readonly scatter?: boolean;
+}
+
+/** Memory of a process: virtually contiguous, its pages where the placement put them. */
+export interface UserBuffer {
+  /** User address of the first byte, page aligned. */
+  readonly address: number;
+  readonly bytes: number;
+  /** Physical addresses of its pages, in order. */
+  readonly pages: readonly number[];
+}
+
+/** One stretch of user memory. */
+export interface UserRange {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+export interface Transfer {
+  readonly direction: 'read' | 'write';
+  /** In sectors of the disk. */
+  readonly sector: number;
+  readonly sectors: number;
+  readonly ranges: readonly UserRange[];
+}
+
+/** A booted kernel with a driver on the controller and one process. */
+export interface Harness {
+  /** Most bytes that one request may carry, whatever its memory looks like. */
+  readonly maxRequestBytes: number;
+  /** Alignment in bytes that user memory needs for zero copy. */
+  readonly alignment: number;
+  /** Gives the process memory. Throws MachineError when there is none. */
+  allocate(bytes: number, placement: Placement): UserBuffer;
+  /** Reads and writes the process's memory as the process would. */
+  store(address: number, bytes: Uint8Array): void;
+  load(address: number, into: Uint8Array): void;
+  /** Does one request and waits for its end: 0, or a negative errno. */
+  transfer(transfer: Transfer): number;
+  flush(): number;
+  /** Physical addresses of pages that are in use for bouncing or copying at the peak of the run, by kind. */
+  readonly zones: readonly { readonly name: string; readonly base: number; readonly bytes: number }[];
+  /** Ends the process and the driver; what is left over is reported by the guard and by the result. */
+  shutdown(): string[];
+}

@@ -1,0 +1,426 @@
+// Runs a scenario: for each part a fresh machine, a kernel on it, a process that writes its input to the disk,
+// reads it back into other pages and compares; and beside it another process, whose memory must not change.
+
+import type { Profile } from '../controllers/index.ts';
+import type { GuardOptions } from '../guard/index.ts';
+import { type Controller, type Disk, Machine, MachineError } from '../machine/index.ts';
+import type { Medium } from '../media/index.ts';
+import type { AnyEvent } from '../trace/index.ts';
+import type { Harness, UserBuffer, UserRange } from './kernel.ts';
+import { bootLinuxHarness } from './linux.ts';
+import { Observer } from './observe.ts';
+import type { PartReport, ReportedFinding, RunReport, ZoneUse } from './report.ts';
+import type { IovecShape, Scenario, ScenarioOperation, ScenarioPart } from './schema.ts';
+
+const MIB = 2 ** 20;
+const PAGE = 4096;
+/** Where the process's pages begin above 4 GiB, and where those of the other process begin at the bottom. */
+const USER_OFFSET = 4 * MIB;
+const HIGH = 2 ** 32;
+/** The process moves its input through a window of at most this many bytes. */
+const WINDOW = 4 * MIB;
+/** A disk in the module's memory is at most this large; a larger one needs a medium. */
+export const MAX_RAM_DISK = 512 * MIB;
+const MIN_RAM_DISK = 64 * MIB;
+
+/** The bytes that the scenario moves. */
+export interface ScenarioInput {
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** Fills `into` with the bytes from `offset` on. */
+  read(offset: number, into: Uint8Array): void;
+}
+
+export interface RunOptions {
+  readonly module: WebAssembly.Module;
+  readonly input: ScenarioInput;
+  /** A running SHA-256, for what is read back. */
+  readonly hash: () => { update(bytes: Uint8Array): void; digest(): string };
+  /** The disk's bytes, anew for each part; default a disk in memory that is large enough. */
+  readonly medium?: () => Medium;
+  readonly profile?: Profile;
+  /** Leaves bouncing out of every part, and what the scenario expects with it. */
+  readonly noBounce?: boolean;
+  readonly guard?: boolean | GuardOptions;
+  readonly onEvent?: (event: AnyEvent) => void;
+  /** Told now and then how far the run is, 0 to 1. */
+  readonly onProgress?: (done: number, what: string) => void;
+  /** Awaited between requests now and then, so that signals and timers are served; may throw to stop. */
+  readonly pause?: () => Promise<void>;
+}
+
+/** Runs every part. Throws MachineError where the scenario and the machine do not fit. */
+export async function runScenario(scenario: Scenario, options: RunOptions): Promise<RunReport> {
+  const parts: PartReport[] = [];
+  let seen: Part | null = null;
+  for (const [i, part] of scenario.parts.entries()) {
+    const progress = (done: number): void => {
+      options.onProgress?.((i + done) / scenario.parts.length, part.title);
+    };
+    const run = new Part(scenario, part, options);
+    seen = run;
+    parts.push(await run.run(progress));
+  }
+  if (seen === null) throw new MachineError('the scenario has no parts');
+  const { controller, disk } = seen;
+  return {
+    ok: parts.every(({ ok }) => ok),
+    scenario: scenario.name,
+    about: scenario.about,
+    seed: scenario.seed,
+    controller: controller.kind,
+    profile: controller.profile.name,
+    board: controller.profile.board,
+    addressBits: controller.profile.addressBits,
+    kernel: scenario.kernel,
+    input: { path: options.input.path, bytes: options.input.bytes, sha256: options.input.sha256 },
+    disk: { name: disk.medium?.name ?? 'memory', bytes: disk.bytes, sectorBytes: disk.sectorBytes },
+    parts,
+  };
+}
+
+/** One part on its own machine. */
+class Part {
+  readonly controller: Controller;
+  readonly disk: Disk;
+  readonly #machine: Machine;
+  readonly #scenario: Scenario;
+  readonly #part: ScenarioPart;
+  readonly #options: RunOptions;
+  readonly #bounce: boolean;
+  readonly #problems: string[] = [];
+  #differing = 0;
+  #digest = '';
+
+  constructor(scenario: Scenario, part: ScenarioPart, options: RunOptions) {
+    this.#scenario = scenario;
+    this.#part = part;
+    this.#options = options;
+    this.#bounce = part.bounce && options.noBounce !== true;
+    const medium = options.medium?.();
+    const bytes = medium === undefined ? ramDiskBytes(scenario, options.input.bytes) : 0;
+    this.#machine = new Machine(options.module, {
+      ram: scenario.machine.ram ?? 'default',
+      diskBytes: bytes + MIB,
+      guard: options.guard ?? true,
+    });
+    const profile = options.profile === undefined ? {} : { profile: options.profile };
+    this.controller = this.#machine.addController({ kind: scenario.controller, ...profile });
+    const { sectorBytes, latencyNs } = scenario.disk;
+    this.disk = this.#machine.addDisk({
+      ...(medium === undefined ? { bytes } : { medium }),
+      ...(latencyNs === undefined ? {} : { latencyNs }),
+      sectorBytes: sectorBytes as 512 | 4096,
+    });
+    this.controller.attach(this.disk, 0);
+    for (const fault of scenario.faults) {
+      this.#machine.addFault({ ...fault, disk: this.disk });
+    }
+    this.#checkSize();
+  }
+
+  async run(progress: (done: number) => void): Promise<PartReport> {
+    const reason = this.#reasonToSkip();
+    if (reason !== null) return this.#report(reason, null, null, []);
+    const stopTrace = this.#options.onEvent && this.#machine.tracer.listen(this.#options.onEvent);
+    const harness = this.#boot();
+    const window = this.#window(harness);
+    const buffers = {
+      write: harness.allocate(window, this.#placement(0)),
+      read: harness.allocate(window, this.#placement(window)),
+    };
+    const bystander = new Bystander(this.#machine, harness, 2 * window, this.controller);
+    const observer = new Observer(this.#machine);
+    const began = this.#machine.now();
+    for (const [i, operation] of this.#part.operations.entries()) {
+      const count = this.#part.operations.length;
+      await this.#operate(operation, harness, buffers, (done) => progress((i + done) / count));
+    }
+    observer.stop();
+    const virtualNs = this.#machine.now() - began;
+    this.#problems.push(...harness.shutdown());
+    stopTrace?.();
+    const zones = zoneUse(
+      harness,
+      [...buffers.write.pages, ...buffers.read.pages],
+      observer,
+      bystander.pages,
+    );
+    return this.#report(null, observer, { ...bystander.damage(), virtualNs }, zones);
+  }
+
+  #boot(): Harness {
+    return bootLinuxHarness({
+      machine: this.#machine,
+      controller: this.controller,
+      disk: this.disk,
+      seed: this.#scenario.seed,
+      bounce: this.#bounce,
+    });
+  }
+
+  #reasonToSkip(): string | null {
+    if (this.#part.when === 'always' || this.#options.noBounce === true) return null;
+    const bits = this.controller.profile.addressBits;
+    const top = this.#machine.memory.regions.reduce(
+      (most, { base, bytes }) => Math.max(most, base + bytes),
+      0,
+    );
+    if (this.#scenario.userMemory !== 'low' && 2 ** bits < top) return null;
+    return `${this.controller.profile.board} drives ${bits} address lines and reaches every page`;
+  }
+
+  #window(harness: Harness): number {
+    const unit = this.disk.sectorBytes;
+    const request = Math.min(this.#scenario.requestBytes, harness.maxRequestBytes);
+    if (request < unit)
+      throw new MachineError(`requestBytes is ${request}; it must be at least a sector, ${unit} bytes`);
+    const ram = this.#machine.memory.bytes;
+    const needed = Math.ceil(this.#options.input.bytes / PAGE + 1) * PAGE;
+    // The small layout leaves little room: the window shrinks with it.
+    return Math.max(PAGE * 2, Math.min(WINDOW, needed, Math.floor(ram / 32 / PAGE) * PAGE));
+  }
+
+  #placement(offset: number): { from?: number; below?: number; scatter?: boolean } {
+    switch (this.#scenario.userMemory) {
+      case 'high': {
+        const top = this.#machine.memory.regions.at(-1);
+        const base = top === undefined ? 0 : top.base;
+        const skip = top !== undefined && top.bytes >= 4 * USER_OFFSET ? USER_OFFSET + offset : 0;
+        return { from: base + skip };
+      }
+      case 'low':
+        return { below: Math.min(16 * MIB, HIGH) };
+      case 'scattered':
+        return { scatter: true };
+    }
+  }
+
+  async #operate(
+    operation: ScenarioOperation,
+    harness: Harness,
+    buffers: { write: UserBuffer; read: UserBuffer },
+    progress: (done: number) => void,
+  ): Promise<void> {
+    if (operation.op === 'flush') {
+      const error = harness.flush();
+      if (error !== 0) this.#problems.push(`flush failed with errno ${-error}`);
+      return;
+    }
+    const buffer = buffers[operation.op];
+    const from = operation.offset;
+    const total = operation.bytes ?? this.#options.input.bytes - from;
+    if (from + total > this.#options.input.bytes) {
+      throw new MachineError(
+        `operation "${operation.op}" wants bytes ${from} to ${from + total} of an input of ${this.#options.input.bytes} bytes`,
+      );
+    }
+    const hash = this.#options.hash();
+    for (let done = 0; done < total; done += buffer.bytes) {
+      const bytes = Math.min(buffer.bytes, total - done);
+      await this.#moveWindow(operation, harness, buffer, from + done, done, bytes, hash);
+      progress(Math.min(1, (done + bytes) / total));
+      await this.#options.pause?.();
+    }
+    if (operation.op === 'read') this.#digest = hash.digest();
+  }
+
+  /** Moves `bytes` bytes of the input that fit the buffer, request by request. */
+  async #moveWindow(
+    operation: Exclude<ScenarioOperation, { op: 'flush' }>,
+    harness: Harness,
+    buffer: UserBuffer,
+    at: number,
+    done: number,
+    bytes: number,
+    hash: { update(bytes: Uint8Array): void },
+  ): Promise<void> {
+    const unit = this.disk.sectorBytes;
+    const wanted = new Uint8Array(Math.ceil(bytes / unit) * unit);
+    this.#options.input.read(at, wanted.subarray(0, bytes));
+    if (operation.op === 'write') harness.store(buffer.address, wanted);
+    const requestBytes =
+      Math.floor(Math.min(this.#scenario.requestBytes, harness.maxRequestBytes) / unit) * unit;
+    for (let offset = 0; offset < wanted.length; offset += requestBytes) {
+      const length = Math.min(requestBytes, wanted.length - offset);
+      const error = harness.transfer({
+        direction: operation.op,
+        sector: operation.sector + (done + offset) / unit,
+        sectors: length / unit,
+        ranges: shapeRanges(buffer.address + offset, length, operation.iovec),
+      });
+      if (error !== 0) this.#fail(operation.op, operation.sector + (done + offset) / unit, error);
+    }
+    if (operation.op === 'write') return;
+    const got = new Uint8Array(bytes);
+    harness.load(buffer.address, got);
+    hash.update(got);
+    this.#differing += countDifferences(got, wanted);
+  }
+
+  #fail(op: string, sector: number, error: number): void {
+    if (this.#problems.length < 5)
+      this.#problems.push(`${op} at sector ${sector} failed with errno ${-error}`);
+  }
+
+  #checkSize(): void {
+    const unit = this.disk.sectorBytes;
+    for (const operation of this.#part.operations) {
+      if (operation.op === 'flush') continue;
+      const bytes = operation.bytes ?? this.#options.input.bytes - operation.offset;
+      const end = operation.sector * unit + Math.ceil(bytes / unit) * unit;
+      if (end > this.disk.bytes) {
+        throw new MachineError(
+          `${this.#options.input.path} has ${this.#options.input.bytes} bytes and does not fit the disk of ${this.disk.bytes} bytes`,
+        );
+      }
+    }
+  }
+
+  #report(
+    skipped: string | null,
+    observer: Observer | null,
+    outcome: { bytes: number; first: number | null; virtualNs: number } | null,
+    zones: readonly ZoneUse[],
+  ): PartReport {
+    const reads = this.#part.operations.some(({ op }) => op === 'read');
+    const identical = this.#differing === 0;
+    const findings = this.#findings();
+    const problems =
+      skipped === null ? [...this.#problems, ...this.#unexpected(findings, identical, reads)] : [];
+    const pinned = observer?.pinned ?? 0;
+    const bounced = observer?.bounced ?? 0;
+    return {
+      title: this.#part.title,
+      bounce: this.#bounce,
+      skipped,
+      ok: problems.length === 0,
+      problems,
+      readback: { sha256: this.#digest, identical, differingBytes: this.#differing },
+      pages: { user: pinned, direct: Math.max(0, pinned - bounced), bounced },
+      copiedBytes: observer?.copiedBytes ?? 0,
+      segments: observer?.segments ?? 0,
+      requests: observer?.requests ?? 0,
+      commands: observer?.commands ?? 0,
+      interrupts: observer?.interrupts ?? 0,
+      virtualNs: outcome?.virtualNs ?? 0,
+      overwrittenBytes: outcome?.bytes ?? 0,
+      firstOverwritten: outcome?.first ?? null,
+      findings,
+      lostFindings: this.#machine.guard.lost,
+      firstList: observer?.firstList ?? [],
+      firstPages: observer?.firstPages ?? [],
+      zones,
+    };
+  }
+
+  #findings(): ReportedFinding[] {
+    const declared = this.#options.noBounce === true ? [] : (this.#part.expect.findings ?? []);
+    return this.#machine.guard
+      .findings()
+      .map((finding) => ({ ...finding, part: this.#part.title, expected: declared.includes(finding.rule) }));
+  }
+
+  /** What is not as the scenario says. */
+  #unexpected(findings: readonly ReportedFinding[], identical: boolean, reads: boolean): string[] {
+    const own = this.#options.noBounce === true;
+    const expected = own ? { findings: [], identical: true } : this.#part.expect;
+    const problems: string[] = [];
+    for (const rule of expected.findings ?? []) {
+      if (!findings.some((finding) => finding.rule === rule))
+        problems.push(`the guard did not report ${rule}, which was expected`);
+    }
+    const surprises = new Set(findings.filter((finding) => !finding.expected).map(({ rule }) => rule));
+    for (const rule of surprises) problems.push(`the guard reported ${rule}`);
+    if (reads && identical !== (expected.identical ?? true)) {
+      problems.push(
+        identical
+          ? 'the data are identical, which was not expected'
+          : `the data differ in ${this.#differing} bytes`,
+      );
+    }
+    return problems;
+  }
+}
+
+/** The memory of another process, at the addresses where the user's pages end up if their high half is lost. */
+class Bystander {
+  readonly pages: readonly number[];
+  readonly #buffer: UserBuffer | null;
+  readonly #harness: Harness;
+  readonly #wanted: Uint8Array;
+
+  constructor(machine: Machine, harness: Harness, bytes: number, controller: Controller) {
+    this.#harness = harness;
+    const low = machine.memory.regions[0];
+    const roomy = low !== undefined && low.bytes >= 4 * USER_OFFSET && controller.profile.addressBits < 64;
+    this.#buffer = roomy ? harness.allocate(bytes, { from: USER_OFFSET, below: USER_OFFSET + bytes }) : null;
+    this.pages = this.#buffer?.pages ?? [];
+    this.#wanted = new Uint8Array(this.#buffer?.bytes ?? 0).map((_, i) => 0xb0 ^ (i >>> 8) ^ (i & 0xff));
+    if (this.#buffer !== null) harness.store(this.#buffer.address, this.#wanted);
+  }
+
+  damage(): { bytes: number; first: number | null } {
+    if (this.#buffer === null) return { bytes: 0, first: null };
+    const got = new Uint8Array(this.#buffer.bytes);
+    this.#harness.load(this.#buffer.address, got);
+    const at = got.findIndex((byte, i) => byte !== this.#wanted[i]);
+    const page = this.pages[Math.floor(at / PAGE)];
+    return {
+      bytes: countDifferences(got, this.#wanted),
+      first: at < 0 || page === undefined ? null : page + (at % PAGE),
+    };
+  }
+}
+
+function ramDiskBytes(scenario: Scenario, input: number): number {
+  const needed = Math.ceil(input / PAGE) * PAGE;
+  const small = scenario.machine.ram === 'small';
+  const bytes = scenario.disk.bytes ?? Math.max(needed, small ? MIB : MIN_RAM_DISK);
+  if (bytes > MAX_RAM_DISK) {
+    throw new MachineError(
+      `a disk of ${bytes} bytes does not fit memory: at most ${MAX_RAM_DISK}; use an image`,
+    );
+  }
+  return bytes;
+}
+
+/** Cuts a stretch of user memory into ranges by the shape, which is repeated until everything is covered. */
+function shapeRanges(address: number, bytes: number, shape: readonly IovecShape[] | undefined): UserRange[] {
+  if (shape === undefined) return [{ address, bytes }];
+  const ranges: UserRange[] = [];
+  let left = bytes;
+  let at = address;
+  for (let i = 0; left > 0; i = (i + 1) % shape.length) {
+    const { bytes: wanted } = shape[i] as IovecShape;
+    const n = Math.min(left, wanted);
+    ranges.push({ address: at, bytes: n });
+    at += n;
+    left -= n;
+  }
+  return ranges;
+}
+
+function countDifferences(a: Uint8Array, b: Uint8Array): number {
+  let count = 0;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) count++;
+  return count;
+}
+
+function zoneUse(
+  harness: Harness,
+  user: readonly number[],
+  observer: Observer,
+  bystanders: readonly number[],
+): ZoneUse[] {
+  return harness.zones.map((zone) => {
+    const inside = (address: number): boolean => address >= zone.base && address < zone.base + zone.bytes;
+    return {
+      ...zone,
+      userPages: user.filter(inside).length,
+      bouncePages: [...observer.standIns].filter(inside).length,
+      bystanderPages: bystanders.filter(inside).length,
+    };
+  });
+}
