@@ -3,6 +3,7 @@
 
 import * as v from 'valibot';
 import { RULES, type Rule } from '../guard/index.ts';
+import { describeIssue } from './errors.ts';
 
 const KIB = 1024;
 const MAX_REQUEST = 4 * KIB * KIB;
@@ -139,61 +140,8 @@ export class ScenarioError extends Error {
 export function parseScenario(value: unknown, source: string): Scenario {
   const result = v.safeParse(scenarioSchema, value, { abortPipeEarly: true });
   if (result.success) return result.output;
-  throw new ScenarioError(source, result.issues.slice(0, 5).map(describe));
-}
-
-function describe(issue: v.BaseIssue<unknown>): string {
-  const where = pathOf(issue);
-  const name = where === '' ? 'the scenario' : where;
-  if (issue.type === 'strict_object' && issue.expected === 'never') {
-    const known = knownFields(issue);
-    return `${name} is no field of a scenario${known === '' ? '' : `; known there are ${known}`}`;
-  }
-  if (issue.type === 'strict_object' && issue.received === 'undefined') return `${name} is missing`;
-  if (issue.type === 'strict_object')
-    return `${name} is ${JSON.stringify(issue.input)}; it must be an object`;
-  if (issue.type === 'array') return `${name} is ${JSON.stringify(issue.input)}; it must be a list`;
-  return `${name} is ${JSON.stringify(issue.input)}; it ${issue.message}`;
-}
-
-function pathOf(issue: v.BaseIssue<unknown>): string {
-  let path = '';
-  for (const item of issue.path ?? []) {
-    path += typeof item.key === 'number' ? `[${item.key}]` : `${path === '' ? '' : '.'}${String(item.key)}`;
-  }
-  return path;
-}
-
-/** The fields that the object around an unknown one may have. */
-function knownFields(issue: v.BaseIssue<unknown>): string {
-  const path = (issue.path ?? []).slice(0, -1).map((item) => item.key);
-  const fields = fieldsAt(scenarioSchema, path);
-  return fields.join(', ');
-}
-
-interface SchemaNode {
-  readonly type?: string;
-  readonly entries?: Readonly<Record<string, SchemaNode>>;
-  readonly item?: SchemaNode;
-  readonly wrapped?: SchemaNode;
-  readonly pipe?: readonly SchemaNode[];
-  readonly options?: readonly SchemaNode[];
-}
-
-function fieldsAt(schema: unknown, path: readonly unknown[]): string[] {
-  let node = unwrap(schema as SchemaNode);
-  for (const key of path) {
-    const next = typeof key === 'number' ? node?.item : node?.entries?.[String(key)];
-    if (next === undefined) return [];
-    node = unwrap(next);
-  }
-  return Object.keys(node.entries ?? {});
-}
-
-/** Looks through optional(), pipe() and variant() at what they stand for. */
-function unwrap(node: SchemaNode): SchemaNode {
-  if (node.wrapped !== undefined) return unwrap(node.wrapped);
-  if (node.pipe?.[0] !== undefined && node.pipe[0] !== node) return unwrap(node.pipe[0]);
-  if (node.type === 'variant' && node.options?.[0] !== undefined) return unwrap(node.options[0]);
-  return node;
+  throw new ScenarioError(
+    source,
+    result.issues.slice(0, 5).map((issue) => describeIssue(issue, scenarioSchema, 'the scenario')),
+  );
 }
