@@ -6,15 +6,24 @@
 import { Cpu, Interrupts, Random, Scheduler, type Sleeps, SleepTracker, Warnings } from '../kernel/index.ts';
 import type { Machine } from '../machine/index.ts';
 import { LinuxFaults } from './faults.ts';
+import { createMempool } from './mempool.ts';
+import { createSlab } from './slab.ts';
 import { LinuxTask } from './task.ts';
 import { LinuxTrace } from './trace.ts';
 
 /** The subjects, in the order in which they are made: a factory may use those above its own. */
-const subjects = {};
+const subjects = {
+  slab: createSlab,
+  mempool: createMempool,
+};
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
 function flatten(k: Linux) {
-  return { kernel: k };
+  return {
+    kernel: k,
+    ...k.slab,
+    ...k.mempool,
+  };
 }
 
 type Subjects = {

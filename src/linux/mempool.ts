@@ -1,0 +1,238 @@
+// Memory pools (include/linux/mempool.h): an allocator with a reserve, so that somebody always gets on.
+
+import { KernelBug, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
+import { ENOMEM } from './errno.ts';
+import {
+  __GFP_DIRECT_RECLAIM,
+  __GFP_IO,
+  __GFP_NOMEMALLOC,
+  __GFP_NORETRY,
+  __GFP_NOWARN,
+  __GFP_ZERO,
+  GFP_KERNEL,
+  gfpflags_allow_blocking,
+} from './gfp.ts';
+import type { Linux } from './kernel.ts';
+import { panic } from './panic.ts';
+import type { KmemCache } from './slab.ts';
+
+/**
+ * Allocates one element; null when there is none. It must not sleep: a pool asks it without WAIT first, and with the
+ * caller's flags only when the reserve is empty too.
+ */
+export type MempoolAlloc<T extends object, D> = (gfp: number, pool_data: D) => T | null;
+export type MempoolFree<T extends object, D> = (element: T, pool_data: D) => void;
+
+/** Virtual nanoseconds after which a waiting caller asks the allocator again. */
+export const MEMPOOL_POLL_NS = 5e9;
+
+const FOR_ELEMENT: SleepOptions = {
+  what: 'an element of a memory pool',
+  timeoutNs: MEMPOOL_POLL_NS,
+  poll: true,
+};
+
+/** One pool (mempool_t). */
+export class Mempool<T extends object = object> {
+  /** What the reserve is to hold. */
+  min_nr: number;
+  /** The reserve, the element returned last at the end. */
+  elements: T[];
+  readonly wait: WaitQueue;
+  /** The allocator under the pool. */
+  readonly alloc: (gfp: number) => T | null;
+  readonly free: (element: T) => void;
+  /** Elements that callers have. */
+  outstanding = 0;
+
+  constructor(
+    name: string,
+    min_nr: number,
+    elements: T[],
+    alloc: (gfp: number) => T | null,
+    free: (element: T) => void,
+  ) {
+    this.min_nr = min_nr;
+    this.elements = elements;
+    this.alloc = alloc;
+    this.free = free;
+    this.wait = new WaitQueue(`mempool ${name}`);
+    this.wait.wakers = () =>
+      this.outstanding === 0 ? null : `who frees one of ${this.outstanding} elements of ${name}`;
+  }
+
+  /** What the reserve holds now. */
+  get curr_nr(): number {
+    return this.elements.length;
+  }
+}
+
+export function createMempool(k: Linux) {
+  /** The table of elements is the one thing beside the elements that a pool allocates. */
+  const tables = k.slab.kmem_cache_create<object[]>('mempool-table', 8, 0, 0, () => []) ?? panic('mempool');
+
+  function allocTable<T extends object>(): T[] | null {
+    return k.slab.kmem_cache_alloc(tables, GFP_KERNEL) as T[] | null; // empty, so of any type
+  }
+
+  function freeTable(elements: object[]): void {
+    elements.length = 0;
+    k.slab.kmem_cache_free(tables, elements);
+  }
+
+  /** All of mempool_alloc() but the sleep: null only when it has to sleep, or to fail. */
+  function tryAlloc<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+    if (gfpflags_allow_blocking(gfp)) k.cpu.mightSleep('mempool_alloc');
+    if ((gfp & __GFP_ZERO) !== 0)
+      k.warnings.warn('POOL-10', 'elements are never cleared: __GFP_ZERO', pool.wait.name);
+    const full = gfp | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
+    const weak = full & ~(__GFP_DIRECT_RECLAIM | __GFP_IO);
+    const element = ask(pool, weak);
+    if (element !== null || weak === full) return element;
+    return ask(pool, full);
+  }
+
+  /** The allocator, then the reserve. */
+  function ask<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+    const element = (k.faults.mempool.shouldFail() ? null : pool.alloc(gfp)) ?? pool.elements.pop() ?? null;
+    if (element !== null) pool.outstanding++;
+    return element;
+  }
+
+  function* waitForElement<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T> {
+    const full = gfp | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
+    for (;;) {
+      yield k.scheduler.park(pool.wait, FOR_ELEMENT);
+      const element = ask(pool, full);
+      if (element === null) continue;
+      k.scheduler.noteProgress(); // a poll that found something
+      return element;
+    }
+  }
+
+  /** Gives the reserve beyond `keep` elements back to the allocator. */
+  function shrink<T extends object>(pool: Mempool<T>, keep: number): void {
+    while (pool.elements.length > keep) pool.free(pool.elements.pop() as T); // longer than keep: not empty
+  }
+
+  const api = {
+    /**
+     * Makes a pool and fills its reserve with `min_nr` elements; null when one of them cannot be had. May sleep.
+     */
+    mempool_create<T extends object, D>(
+      min_nr: number,
+      alloc_fn: MempoolAlloc<T, D>,
+      free_fn: MempoolFree<T, D>,
+      pool_data: D,
+    ): Mempool<T> | null {
+      k.cpu.mightSleep('mempool_create');
+      const elements = allocTable<T>();
+      if (elements === null) return null;
+      const pool = new Mempool<T>(
+        nameOf(pool_data),
+        min_nr,
+        elements,
+        (gfp) => alloc_fn(gfp, pool_data),
+        (element) => free_fn(element, pool_data),
+      );
+      while (pool.curr_nr < min_nr) {
+        const element = pool.alloc(GFP_KERNEL);
+        if (element === null) {
+          shrink(pool, 0);
+          freeTable(elements);
+          return null;
+        }
+        elements.push(element);
+      }
+      return pool;
+    },
+
+    /** A pool of objects of a slab cache. */
+    mempool_create_slab_pool<T extends object>(min_nr: number, cache: KmemCache<T>): Mempool<T> | null {
+      const { kmem_cache_alloc, kmem_cache_free } = k.slab;
+      return api.mempool_create(
+        min_nr,
+        (gfp, from: KmemCache<T>) => kmem_cache_alloc(from, gfp),
+        (element, from) => kmem_cache_free(from, element),
+        cache,
+      );
+    },
+
+    /**
+     * Takes an element: a fresh one if the allocator has one at once, else one of the reserve, else, with WAIT, whatever
+     * comes first. Null only without WAIT. Elements of the reserve are as their last user left them.
+     */
+    *mempool_alloc<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T | null> {
+      return tryAlloc(pool, gfp) ?? (gfpflags_allow_blocking(gfp) ? yield* waitForElement(pool, gfp) : null);
+    },
+
+    /**
+     * The part of mempool_alloc() that never sleeps, for hot paths: null means what it means there, or with WAIT that
+     * `mempool_wait` has to follow at once.
+     */
+    mempool_try_alloc<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+      return tryAlloc(pool, gfp);
+    },
+
+    /** What mempool_alloc() does with WAIT when it cannot go on: sleeps until there is an element. */
+    *mempool_wait<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T> {
+      return yield* waitForElement(pool, gfp);
+    },
+
+    /** Gives an element back: to the reserve while that is short, else to the allocator. Null is no element. */
+    mempool_free<T extends object>(element: T | null, pool: Mempool<T>): void {
+      if (element === null) return;
+      if (pool.outstanding === 0)
+        throw new KernelBug('POOL-06', 'an element too many was freed', pool.wait.name);
+      pool.outstanding--;
+      if (pool.curr_nr >= pool.min_nr) {
+        pool.free(element);
+        return;
+      }
+      pool.elements.push(element);
+      if (!pool.wait.empty) k.scheduler.wakeAll(pool.wait);
+    },
+
+    /**
+     * Changes the size of the reserve: 0, or -ENOMEM if the bigger table cannot be had. A reserve that could not be
+     * filled yet is filled by later frees. May sleep.
+     */
+    mempool_resize<T extends object>(pool: Mempool<T>, new_min_nr: number): number {
+      if (!(new_min_nr > 0)) throw new KernelBug('POOL-08', `resized to ${new_min_nr}`, pool.wait.name);
+      k.cpu.mightSleep('mempool_resize');
+      if (new_min_nr > pool.min_nr) {
+        const bigger = allocTable<T>();
+        if (bigger === null) return -ENOMEM;
+        bigger.push(...pool.elements);
+        freeTable(pool.elements);
+        pool.elements = bigger;
+        pool.min_nr = new_min_nr;
+        while (pool.curr_nr < new_min_nr) {
+          const element = pool.alloc(GFP_KERNEL);
+          if (element === null) break;
+          pool.elements.push(element);
+        }
+        return 0;
+      }
+      shrink(pool, new_min_nr);
+      pool.min_nr = new_min_nr;
+      return 0;
+    },
+
+    /** Ends a pool; null is no pool. @throws KernelBug `POOL-09` when an element is still out */
+    mempool_destroy<T extends object>(pool: Mempool<T> | null): void {
+      if (pool === null) return;
+      if (pool.outstanding !== 0)
+        throw new KernelBug('POOL-09', `destroyed with ${pool.outstanding} elements out`, pool.wait.name);
+      shrink(pool, 0);
+      freeTable(pool.elements);
+    },
+  };
+  return api;
+}
+
+/** What to call a pool in reports: its allocator's name, if that has one. */
+function nameOf(pool_data: unknown): string {
+  const name = (pool_data as { name?: unknown } | null | undefined)?.name;
+  return typeof name === 'string' ? name : 'of its own';
+}
