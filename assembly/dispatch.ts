@@ -5,7 +5,7 @@ import * as aha1542 from './aha1542/model';
 import * as ahci from './ahci/model';
 import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE, KIND_AHA1542, KIND_AHCI, RESET_FUNCTION } from './bus/codes';
 import { Device, functionOf } from './bus/device';
-import { configRead, configWrite, powerState } from './bus/pci';
+import { barDecoded, configRead, configWrite, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { Request } from './media/media';
@@ -37,6 +37,7 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
 /** A register access of 1, 2 or 4 bytes. On ISA, BAR 0 is the board's port range. */
 export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
   d.registerReads++;
+  if (!barDecoded(d, bar)) return 0xffffffff;
   let value: u32 = 0xffffffff;
   switch (d.kind) {
     case KIND_AHA1542:
@@ -52,6 +53,7 @@ export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
 
 export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void {
   d.registerWrites++;
+  if (!barDecoded(d, bar)) return;
   trace(TRACE_WRITE, d.id, bar, at, size, value);
   switch (d.kind) {
     case KIND_AHA1542:

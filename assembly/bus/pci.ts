@@ -224,6 +224,14 @@ export function memoryBarAt(d: Device, address: u64): i32 {
   return -1;
 }
 
+/** Whether accesses to BAR `i` are decoded now: by the command register and the power state. */
+export function barDecoded(d: Device, i: u32): bool {
+  if (d.pci == 0) return true;
+  if (i >= BARS) return false;
+  const io = (load<u32>(registers(functionOf(d)) + PCI_BAR0 + i * 4) & PCI_BAR_IO) != 0;
+  return (d.decode & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) != 0;
+}
+
 /** Interrupt status bit of the status register. */
 export function pciInterruptStatus(f: PciFunction, wanted: bool): void {
   const status = get16(f, PCI_STATUS);
