@@ -1,0 +1,63 @@
+// Measures pairs in turn, so that a machine whose speed drifts slows both sides: raw, path, raw, path, …
+// What counts is the median of the ratios; absolute times on shared machines mean nothing.
+
+export interface Row {
+  readonly name: string;
+  /** Bytes that one operation moves. */
+  readonly bytes: number;
+  /** Raw time divided by the path's time: 1 is as fast as memory.copy. */
+  readonly ratio: number;
+  readonly lowest: number;
+  readonly highest: number;
+  /** Medians, in ns an operation, of the path and of raw. */
+  readonly ns: number;
+  readonly rawNs: number;
+}
+
+export interface Pair {
+  readonly name: string;
+  readonly bytes: number;
+  /** Operations of one round. */
+  readonly times: number;
+  /** Does `times` operations. */
+  readonly raw: (times: number) => void;
+  readonly path: (times: number) => void;
+}
+
+const ROUNDS = 15;
+const WARM_UP = 3;
+
+/** Runs a pair; its row. */
+export function measure(pair: Pair): Row {
+  const ratios: number[] = [];
+  const paths: number[] = [];
+  const raws: number[] = [];
+  for (let round = -WARM_UP; round < ROUNDS; round++) {
+    const raw = time(pair.raw, pair.times);
+    const path = time(pair.path, pair.times);
+    if (round < 0) continue;
+    ratios.push(raw / path);
+    raws.push((raw / pair.times) * 1e6);
+    paths.push((path / pair.times) * 1e6);
+  }
+  return {
+    name: pair.name,
+    bytes: pair.bytes,
+    ratio: median(ratios),
+    lowest: Math.min(...ratios),
+    highest: Math.max(...ratios),
+    ns: median(paths),
+    rawNs: median(raws),
+  };
+}
+
+function time(work: (times: number) => void, times: number): number {
+  const began = performance.now();
+  work(times);
+  return performance.now() - began;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}

@@ -1,0 +1,37 @@
+// Raw `memory.copy`: what every row is measured against. A module of three lines on a memory of its own, that
+// copies between the same number of bytes in the same pattern as the row that it stands beside.
+
+import asc from 'assemblyscript/asc';
+
+const SOURCE = `
+export function copy(to: usize, from: usize, bytes: u32, stride: u32, span: u32, times: u32): void {
+  let at: u32 = 0;
+  for (let i: u32 = 0; i < times; i++) {
+    memory.copy(to + at, from + at, bytes);
+    at += stride;
+    if (at + bytes > span) at = 0;
+  }
+}`;
+
+export interface RawCopy {
+  /** Copies `bytes` bytes `times` times, `stride` apart within `span` bytes. */
+  copy(bytes: number, stride: number, times: number): void;
+}
+
+/** Compiles the module; the memory holds two spans of `span` bytes. */
+export async function rawCopy(span: number): Promise<RawCopy> {
+  const { binary, error, stderr } = await asc.compileString(SOURCE, {
+    optimizeLevel: 3,
+    runtime: 'stub',
+    importMemory: true,
+  });
+  if (error !== null || binary === null) throw new Error(stderr.toString());
+  const pages = Math.ceil((2 * span + 65536) / 65536);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  new Uint8Array(memory.buffer).fill(0x5a);
+  const { instance } = await WebAssembly.instantiate(binary as BufferSource, { env: { memory } });
+  const { copy } = instance.exports as {
+    copy(to: number, from: number, bytes: number, stride: number, span: number, times: number): void;
+  };
+  return { copy: (bytes, stride, times) => copy(65536, 65536 + span, bytes, stride, span, times) };
+}
