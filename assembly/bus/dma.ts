@@ -108,7 +108,7 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
       }
     } else {
       n = d.master == 0 ? left : holeLength(d, driven, left);
-      if (n > PAGE_BYTES) n = PAGE_BYTES;
+      if (n > <u32>PAGE_BYTES) n = PAGE_BYTES;
       if (!append(direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
       fault(d, at, driven, n, direction);
     }

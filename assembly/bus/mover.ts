@@ -3,7 +3,7 @@
 // The state lives from the first of these calls to the last, within one call into the module.
 
 import { MEDIA_OK } from '../media/codes';
-import { type Request, requestTransfer } from '../media/media';
+import { Request, requestTransfer } from '../media/media';
 import { DMA_OK, DMA_READ, DMA_WRITE } from './codes';
 import { Device } from './device';
 import { append, dmaRuns } from './dma';
