@@ -1,0 +1,94 @@
+// A logical unit: a disk as SCSI shows it, with what it remembers between commands. One initiator talks to
+// it, as on both host adapters here, so there is one nexus: one pending unit attention, one set of sense data.
+import { reserve } from '../bus/arena';
+import { Disk } from '../media/media';
+import { put32 } from './bytes';
+import {
+  ASC_NONE,
+  ASC_RESET,
+  CACHING_WCE,
+  KEY_NO_SENSE,
+  SENSE_AT_ASC,
+  SENSE_AT_ASCQ,
+  SENSE_AT_INFORMATION,
+  SENSE_AT_KEY,
+  SENSE_AT_LENGTH,
+  SENSE_BYTES,
+  SENSE_CURRENT,
+  SENSE_VALID,
+} from './regs';
+
+@unmanaged
+export class ScsiUnit {
+  /** Offset of the medium, 0 while there is none. */
+  disk: u32;
+  /** ASC and ASCQ of the unit attention that the next command meets, 0: none. */
+  attention: u32;
+  /** Sense data of the last CHECK CONDITION that nobody fetched yet. */
+  senseKey: u32;
+  senseCode: u32;
+  senseValid: u32;
+  senseInformation: u32;
+  /** Non-zero after START STOP UNIT stopped it. */
+  stopped: u32;
+  /** Byte 2 of the caching mode page: current, saved. */
+  caching: u32;
+  savedCaching: u32;
+  /** Non-zero while a WRITE SAME keeps its block behind this structure. */
+  blockBusy: u32;
+}
+
+/** The largest block: what a WRITE SAME repeats lies behind the unit. */
+const BLOCK_BYTES: u32 = 4096;
+
+/** A unit without a medium; 0 when the memory is used up. */
+export function createUnit(): u32 {
+  return reserve(offsetof<ScsiUnit>() + BLOCK_BYTES, 16);
+}
+
+export function unitAt(offset: u32): ScsiUnit {
+  return changetype<ScsiUnit>(<usize>offset);
+}
+
+export function unitDisk(u: ScsiUnit): Disk {
+  return changetype<Disk>(<usize>u.disk);
+}
+
+/** Where a WRITE SAME keeps the block that it repeats. */
+export function unitBlock(u: ScsiUnit): usize {
+  return changetype<usize>(u) + offsetof<ScsiUnit>();
+}
+
+/** Puts a medium into the unit, or takes it away (0). */
+export function insertDisk(u: ScsiUnit, disk: u32): void {
+  u.disk = disk;
+  u.savedCaching = disk != 0 && unitDisk(u).writeCache != 0 ? CACHING_WCE : 0;
+  resetUnit(u);
+}
+
+/** Power on, a bus reset or a BUS DEVICE RESET message, once its tasks are gone (SAM-3 6.3). */
+export function resetUnit(u: ScsiUnit): void {
+  u.caching = u.savedCaching;
+  u.stopped = 0;
+  u.blockBusy = 0;
+  u.attention = ASC_RESET;
+  clearSense(u);
+}
+
+export function clearSense(u: ScsiUnit): void {
+  u.senseKey = KEY_NO_SENSE;
+  u.senseCode = ASC_NONE;
+  u.senseValid = 0;
+  u.senseInformation = 0;
+}
+
+/** Writes fixed-format sense data, SENSE_BYTES of it. */
+export function putSense(at: usize, key: u32, code: u32, valid: bool, information: u32): void {
+  memory.fill(at, 0, SENSE_BYTES);
+  store<u8>(at, <u8>(valid ? SENSE_CURRENT | SENSE_VALID : SENSE_CURRENT));
+  store<u8>(at, <u8>key, SENSE_AT_KEY);
+  if (valid) put32(at + SENSE_AT_INFORMATION, information);
+  store<u8>(at, SENSE_BYTES - 8, SENSE_AT_LENGTH);
+  store<u8>(at, <u8>(code >>> 8), SENSE_AT_ASC);
+  store<u8>(at, <u8>code, SENSE_AT_ASCQ);
+}
