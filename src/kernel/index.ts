@@ -1,59 +1,27 @@
 // What both kernels stand on: tasks, virtual time, interrupts, page frames, address spaces.
 
-export { Cpu, type LockWatch, TOP_PRIORITY } from './cpu.ts';
-export {
-  AsyncMediaError,
-  type BlockedTask,
-  DeadlockError,
-  type DeadlockReport,
-  describeDeadlock,
-  KernelBug,
-} from './errors.ts';
-export { FailurePlan, type FailureRules } from './failure-plan.ts';
-export {
-  DEVICE_PRIORITY,
-  Interrupts,
-  type InterruptsOptions,
-  type IrqAction,
-  type IrqHandler,
-  NOBODY_CARED,
-  SOFT_PRIORITY,
-  type SoftInterrupt,
-  STORM_CALLS,
-} from './irq.ts';
-export { Completion, Mutex, RwSem, Semaphore, SpinLock } from './lock.ts';
-export type {
-  AdvanceResult,
-  MemoryRegion,
-  PhysMemory,
-  Platform,
-} from './platform.ts';
-export { Random } from './random.ts';
-export {
-  type InterruptSource,
-  LIVELOCK_YIELDS,
-  type RunOptions,
-  type RunResult,
-  Scheduler,
-  type SchedulerOptions,
-  type SpawnOptions,
-  VAIN_POLLS,
-} from './scheduler.ts';
-export { SleepTracker } from './sleep-tracker.ts';
-export {
-  type NoSleep,
-  SIGINT,
-  SIGKILL,
-  SIGSEGV,
-  SIGTERM,
-  type SleepOptions,
-  type Sleeps,
-  Task,
-  type TaskState,
-  type Wait,
-  WaitQueue,
-  type WakeReason,
-} from './task.ts';
+export * from './base.ts';
+export * from './cpu.ts';
+export * from './errno.ts';
+export * from './errors.ts';
+export * from './failure-plan.ts';
+export * from './fault.ts';
+export * from './irq.ts';
+export * from './lock.ts';
+export * from './mapping.ts';
+export * from './mm.ts';
+export * from './page.ts';
+export * from './page-lock.ts';
+export * from './page-table.ts';
+export * from './platform.ts';
+export * from './random.ts';
+export * from './scheduler.ts';
+export * from './sleep-tracker.ts';
+export * from './task.ts';
 export { Timer } from './timer.ts';
-export { type Warning, Warnings } from './warnings.ts';
-export { Work, WorkQueue } from './work-queue.ts';
+export type { UserCopy } from './user-copy.ts';
+export * from './vm.ts';
+export * from './vma.ts';
+export * from './warnings.ts';
+export * from './work-queue.ts';
+export * from './zones.ts';

@@ -8,6 +8,7 @@
 //     const page = findPage(index) ?? (yield* readPage(index));
 
 import { KernelBug } from './errors.ts';
+import type { AddressSpace } from './mm.ts';
 import { Timer } from './timer.ts';
 
 declare const waitBrand: unique symbol;
@@ -138,6 +139,8 @@ export class Task<T = unknown> {
    * `makeLocal` when the task is made, read back with one cast in one place of that kernel.
    */
   local: unknown = undefined;
+  /** Its user memory; null for a thread of the kernel. */
+  mm: AddressSpace | null = null;
   /** Faults that had to wait for I/O, and all others; maintained by who resolves faults for the task. */
   maj_flt = 0;
   min_flt = 0;

@@ -1,0 +1,88 @@
+// The kernel base as one object: everything that a kernel on one machine stands on. No state is outside of it.
+
+import { Cpu } from './cpu.ts';
+import { type InterruptsOptions, Interrupts } from './irq.ts';
+import type { AddressSpace } from './mm.ts';
+import { PageFrames } from './page.ts';
+import { PageLocks } from './page-lock.ts';
+import type { PhysMemory, Platform } from './platform.ts';
+import { Random } from './random.ts';
+import { Scheduler, type SchedulerOptions } from './scheduler.ts';
+import type { SleepTracker } from './sleep-tracker.ts';
+import type { Sleeps, Task } from './task.ts';
+import { VirtualMemory, type VirtualMemoryOptions } from './vm.ts';
+import { Warnings } from './warnings.ts';
+import { type AllocatorOptions, PageAllocator } from './zones.ts';
+
+/** What a kernel needs of a computer; `Machine` of src/machine is one. */
+export interface KernelMachine extends Platform {
+  readonly memory: PhysMemory;
+}
+
+export interface KernelBaseOptions
+  extends Pick<SchedulerOptions, 'yieldNs' | 'stepNs' | 'makeLocal'>,
+    Pick<InterruptsOptions, 'accessChance'>,
+    Pick<AllocatorOptions, 'placement' | 'lowReserve' | 'dmaReserve' | 'poison'>,
+    Pick<VirtualMemoryOptions, 'userPages' | 'cachePages' | 'hugeOrder' | 'stackLimit'> {
+  readonly machine: KernelMachine;
+  /** All chance comes from it; the low 32 bits count. Default 0. */
+  readonly seed?: number;
+  /** Which runnable task runs next: first in, first out (default), or any, by seed. */
+  readonly order?: 'fifo' | 'seeded';
+  /** Finds calls without `yield*`; for debugging. */
+  readonly tracker?: SleepTracker;
+}
+
+export interface KernelBase {
+  readonly machine: KernelMachine;
+  readonly memory: PhysMemory;
+  /** Forked by name for each use of chance. */
+  readonly random: Random;
+  readonly warnings: Warnings;
+  readonly cpu: Cpu;
+  readonly interrupts: Interrupts;
+  readonly scheduler: Scheduler;
+  readonly frames: PageFrames;
+  readonly allocator: PageAllocator;
+  readonly locks: PageLocks;
+  readonly vm: VirtualMemory;
+  /**
+   * Makes a process: a task with user memory (default: new and empty), which is given up when the body returns. The
+   * body finds it in `task.mm`.
+   */
+  spawnProcess<T>(name: string, body: (task: Task<T>, mm: AddressSpace) => Sleeps<T>, mm?: AddressSpace): Task<T>;
+}
+
+export function createKernelBase(options: KernelBaseOptions): KernelBase {
+  const { machine } = options;
+  const { memory } = machine;
+  const random = new Random(options.seed ?? 0);
+  const warnings = new Warnings(() => machine.now());
+  const cpu = new Cpu();
+  const interrupts = new Interrupts({ ...options, cpu, platform: machine, warnings, random: random.fork('interrupts') });
+  const chooser = options.order === 'seeded' ? { chooser: random.fork('tasks') } : {};
+  const scheduler = new Scheduler({ ...options, platform: machine, cpu, interrupts, ...chooser });
+  const frames = new PageFrames(memory);
+  const parts = { scheduler, memory, frames };
+  const allocator = new PageAllocator({ ...options, ...parts, warnings, random: random.fork('pages') });
+  const locks = new PageLocks(scheduler);
+  const vm = new VirtualMemory({ ...options, ...parts, allocator, locks, random: random.fork('vm') });
+  const managers = { cpu, interrupts, scheduler, frames, allocator, locks, vm };
+  return {
+    machine,
+    memory,
+    random,
+    warnings,
+    ...managers,
+    spawnProcess(name, body, mm = vm.createSpace()) {
+      const task = scheduler.spawn(name, function* (self: Task<never>) {
+        const result = yield* body(self, mm);
+        yield* mm.drop();
+        self.mm = null;
+        return result;
+      });
+      task.mm = mm;
+      return task;
+    },
+  };
+}
