@@ -1,7 +1,7 @@
 // The kernel base as one object: everything that a kernel on one machine stands on. No state is outside of it.
 
 import { Cpu } from './cpu.ts';
-import { type InterruptsOptions, Interrupts } from './irq.ts';
+import { Interrupts, type InterruptsOptions } from './irq.ts';
 import type { AddressSpace } from './mm.ts';
 import { PageFrames } from './page.ts';
 import { PageLocks } from './page-lock.ts';
@@ -50,7 +50,11 @@ export interface KernelBase {
    * Makes a process: a task with user memory (default: new and empty), which is given up when the body returns. The
    * body finds it in `task.mm`.
    */
-  spawnProcess<T>(name: string, body: (task: Task<T>, mm: AddressSpace) => Sleeps<T>, mm?: AddressSpace): Task<T>;
+  spawnProcess<T>(
+    name: string,
+    body: (task: Task<T>, mm: AddressSpace) => Sleeps<T>,
+    mm?: AddressSpace,
+  ): Task<T>;
 }
 
 export function createKernelBase(options: KernelBaseOptions): KernelBase {
@@ -59,7 +63,13 @@ export function createKernelBase(options: KernelBaseOptions): KernelBase {
   const random = new Random(options.seed ?? 0);
   const warnings = new Warnings(() => machine.now());
   const cpu = new Cpu();
-  const interrupts = new Interrupts({ ...options, cpu, platform: machine, warnings, random: random.fork('interrupts') });
+  const interrupts = new Interrupts({
+    ...options,
+    cpu,
+    platform: machine,
+    warnings,
+    random: random.fork('interrupts'),
+  });
   const chooser = options.order === 'seeded' ? { chooser: random.fork('tasks') } : {};
   const scheduler = new Scheduler({ ...options, platform: machine, cpu, interrupts, ...chooser });
   const frames = new PageFrames(memory);
@@ -74,8 +84,12 @@ export function createKernelBase(options: KernelBaseOptions): KernelBase {
     random,
     warnings,
     ...managers,
-    spawnProcess(name, body, mm = vm.createSpace()) {
-      const task = scheduler.spawn(name, function* (self: Task<never>) {
+    spawnProcess<T>(
+      name: string,
+      body: (task: Task<T>, mm: AddressSpace) => Sleeps<T>,
+      mm = vm.createSpace(),
+    ): Task<T> {
+      const task = scheduler.spawn<T>(name, function* (self) {
         const result = yield* body(self, mm);
         yield* mm.drop();
         self.mm = null;

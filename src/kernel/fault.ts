@@ -5,8 +5,28 @@
 
 import { ENOMEM } from './errno.ts';
 import { KernelBug } from './errors.ts';
+import {
+  FAULT_FLAG_ALLOW_RETRY,
+  FAULT_FLAG_KILLABLE,
+  FAULT_FLAG_MKWRITE,
+  FAULT_FLAG_RETRY_NOWAIT,
+  FAULT_FLAG_TRIED,
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_WRITE,
+  VM_FAULT_ERROR,
+  VM_FAULT_HWPOISON,
+  VM_FAULT_LOCKED,
+  VM_FAULT_MAJOR,
+  VM_FAULT_NOPAGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+  VM_FAULT_SIGSEGV,
+  VM_FAULT_WRITE,
+} from './fault-flags.ts';
+import { hugeFault } from './huge-fault.ts';
 import type { AddressSpace } from './mm.ts';
-import { PAGE_SIZE, type Page, PG_swapbacked, PG_uptodate, PG_locked, PG_error } from './page.ts';
+import { PAGE_SIZE, type Page, PG_error, PG_locked, PG_swapbacked, PG_uptodate } from './page.ts';
 import {
   PTE_ACCESSED,
   PTE_DIRTY,
@@ -18,44 +38,17 @@ import {
 } from './page-table.ts';
 import type { Sleeps } from './task.ts';
 import type { VirtualMemory } from './vm.ts';
-import { VM_ACCESS, VM_GROWSDOWN, VM_HUGETLB, VM_IO, VM_PFNMAP, VM_SHARED, VM_WRITE, type Vma, type VmFault } from './vma.ts';
-import { hugeFault } from './huge-fault.ts';
-
-// What a fault came to: bits, by Linux's names and numbers.
-export const VM_FAULT_OOM = 0x1;
-export const VM_FAULT_SIGBUS = 0x2;
-/** Had to wait for I/O. */
-export const VM_FAULT_MAJOR = 0x4;
-/** A write fault was resolved by making the page private or writable. */
-export const VM_FAULT_WRITE = 0x8;
-export const VM_FAULT_HWPOISON = 0x10;
-export const VM_FAULT_HWPOISON_LARGE = 0x20;
-export const VM_FAULT_SIGSEGV = 0x40;
-/** The area's operation entered the page itself. */
-export const VM_FAULT_NOPAGE = 0x100;
-/** The area's operation returns the page locked. */
-export const VM_FAULT_LOCKED = 0x200;
-/** Nothing was done: try again. mmap_sem was released, unless the caller said RETRY_NOWAIT. */
-export const VM_FAULT_RETRY = 0x400;
-export const VM_FAULT_ERROR =
-  VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE | VM_FAULT_SIGSEGV;
-
-// What a fault asks for.
-export const FAULT_FLAG_WRITE = 0x1;
-/** Set for `pageMkwrite`. */
-export const FAULT_FLAG_MKWRITE = 0x4;
-/** VM_FAULT_RETRY is welcome: rather release mmap_sem than wait with it held. */
-export const FAULT_FLAG_ALLOW_RETRY = 0x8;
-/** With ALLOW_RETRY: return at once, mmap_sem stays held. */
-export const FAULT_FLAG_RETRY_NOWAIT = 0x10;
-/** A fatal signal ends waiting. */
-export const FAULT_FLAG_KILLABLE = 0x20;
-/** This is the second try. */
-export const FAULT_FLAG_TRIED = 0x40;
-/** Make the page private without making it writable (Solaris's page lock breaks copy-on-write even to read). */
-export const FAULT_FLAG_UNSHARE = 0x400;
-
-const MAPPED = PTE_PRESENT | PTE_READ | PTE_ACCESSED;
+import {
+  VM_ACCESS,
+  VM_GROWSDOWN,
+  VM_HUGETLB,
+  VM_IO,
+  VM_PFNMAP,
+  VM_SHARED,
+  VM_WRITE,
+  type Vma,
+  type VmFault,
+} from './vma.ts';
 
 export class Faults {
   private readonly vm: VirtualMemory;
@@ -74,7 +67,8 @@ export class Faults {
    * @returns VM_FAULT_… bits; 0: done, without I/O
    */
   *handleMmFault(mm: AddressSpace, vma: Vma, address: number, flags: number): Sleeps<number> {
-    if (vma.mm !== mm) throw new KernelBug('vma-mm', 'the area belongs to another address space', 'handleMmFault');
+    if (vma.mm !== mm)
+      throw new KernelBug('vma-mm', 'the area belongs to another address space', 'handleMmFault');
     if (!mm.mmapSem.heldBy(this.vm.scheduler.current)) {
       throw new KernelBug('GUP-02', 'mmap_sem is not held', 'handleMmFault');
     }
@@ -205,7 +199,8 @@ export class Faults {
   private anonymous(vma: Vma, at: number, flags: number): number {
     // Nothing that could be shared (GUP-15), or nothing but what was entered when it was mapped.
     if ((vma.flags & (VM_SHARED | VM_PFNMAP | VM_IO)) !== 0) return VM_FAULT_SIGBUS;
-    if ((vma.flags & VM_GROWSDOWN) !== 0 && at === vma.start && !vma.mm.keepStackGuard(vma)) return VM_FAULT_SIGBUS;
+    if ((vma.flags & VM_GROWSDOWN) !== 0 && at === vma.start && !vma.mm.keepStackGuard(vma))
+      return VM_FAULT_SIGBUS;
     if (!wantsOwn(flags)) {
       vma.mm.pageTable.set(at, this.vm.zeroPage, PTE_PRESENT | PTE_ACCESSED | PTE_SPECIAL | readable(vma));
       return 0;
@@ -302,7 +297,8 @@ export class Faults {
     if (copy !== null) {
       this.vm.memory.copy(copy.phys, page.phys, PAGE_SIZE);
       this.release(page);
-      if (vma.mm.pageTable.bits(at) !== 0) allocator.put(copy); // another thread was faster
+      if (vma.mm.pageTable.bits(at) !== 0)
+        allocator.put(copy); // another thread was faster
       else this.enterAnonymous(vma, at, copy, flags);
       return rest;
     }

@@ -62,7 +62,8 @@ export class FrameBitmap {
 
   private descend(level: number, position: number): number {
     let found = position;
-    for (let below = level - 1; below >= 0; below--) found = found * 32 + lowestBit(this.bits(below)[found] ?? 0);
+    for (let below = level - 1; below >= 0; below--)
+      found = found * 32 + lowestBit(this.bits(below)[found] ?? 0);
     return found;
   }
 

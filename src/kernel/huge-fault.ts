@@ -8,9 +8,17 @@ import {
   VM_FAULT_OOM,
   VM_FAULT_SIGBUS,
   VM_FAULT_WRITE,
-} from './fault.ts';
+} from './fault-flags.ts';
 import { PAGE_SIZE, type Page, PG_huge, PG_uptodate } from './page.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_HUGE, PTE_HWPOISON, PTE_PRESENT, PTE_READ, PTE_WRITE } from './page-table.ts';
+import {
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_HUGE,
+  PTE_HWPOISON,
+  PTE_PRESENT,
+  PTE_READ,
+  PTE_WRITE,
+} from './page-table.ts';
 import type { VirtualMemory } from './vm.ts';
 import { VM_ACCESS, VM_SHARED, VM_WRITE, type Vma } from './vma.ts';
 

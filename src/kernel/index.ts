@@ -6,6 +6,7 @@ export * from './errno.ts';
 export * from './errors.ts';
 export * from './failure-plan.ts';
 export * from './fault.ts';
+export * from './fault-flags.ts';
 export * from './irq.ts';
 export * from './lock.ts';
 export * from './mapping.ts';

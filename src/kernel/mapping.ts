@@ -2,7 +2,7 @@
 
 import { EEXIST } from './errno.ts';
 import { KernelBug } from './errors.ts';
-import { name, type Page, PG_dirty } from './page.ts';
+import { type Page, PG_dirty, pageName } from './page.ts';
 import type { Sleeps } from './task.ts';
 import type { Vma } from './vma.ts';
 
@@ -74,7 +74,8 @@ export class AddressSpaceMapping {
    * @returns 0, or -EEXIST when there is one at that index
    */
   add(page: Page, index: number): number {
-    if (page.mapping !== null) throw new KernelBug('page-cache', 'the page is in a cache already', name(page));
+    if (page.mapping !== null)
+      throw new KernelBug('page-cache', 'the page is in a cache already', pageName(page));
     if (this.pages.has(index)) return -EEXIST;
     page.mapping = this;
     page.index = index;
@@ -84,7 +85,8 @@ export class AddressSpaceMapping {
 
   /** Takes a page out; its reference goes to the caller. */
   remove(page: Page): void {
-    if (page.mapping !== this) throw new KernelBug('page-cache', 'the page is not in this cache', name(page));
+    if (page.mapping !== this)
+      throw new KernelBug('page-cache', 'the page is not in this cache', pageName(page));
     this.pages.delete(page.index);
     page.mapping = null;
     page.clear(PG_dirty);

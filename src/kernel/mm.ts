@@ -349,7 +349,8 @@ export class AddressSpace {
       if (error !== 0) return error;
     }
     const shared = (flags & (VM_SHARED | VM_MAYSHARE)) !== 0;
-    const memoryOnly = shared && options.bare !== true && (flags & VM_PFNMAP) === 0 && options.ops === undefined;
+    const memoryOnly =
+      shared && options.bare !== true && (flags & VM_PFNMAP) === 0 && options.ops === undefined;
     const file = options.file ?? (memoryOnly ? new Inode('/dev/zero', length) : null);
     this.insert({
       start,
@@ -408,7 +409,8 @@ export class AddressSpace {
 
   /** Waits until no area that touches the range is held; mmap_sem is released meanwhile. */
   private *waitReleased(start: number, end: number): Sleeps<void> {
-    const isHeld = (): boolean => this.areas.some((vma) => vma.held > 0 && vma.start < end && vma.end > start);
+    const isHeld = (): boolean =>
+      this.areas.some((vma) => vma.held > 0 && vma.start < end && vma.end > start);
     while (isHeld()) {
       this.mmapSem.unlockWrite();
       yield* this.vm.scheduler.sleep(this.released, { what: 'held pages to be released' });

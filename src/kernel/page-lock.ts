@@ -2,7 +2,7 @@
 
 import type { Cpu } from './cpu.ts';
 import { KernelBug } from './errors.ts';
-import { name, type Page, PG_dirty, PG_locked, PG_writeback } from './page.ts';
+import { type Page, PG_dirty, PG_locked, PG_writeback, pageName } from './page.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type SleepOptions, type Sleeps, WaitQueue } from './task.ts';
 
@@ -44,7 +44,8 @@ export class PageLocks {
 
   /** Any context: the end of I/O unlocks pages. @throws KernelBug `page-unlock` when it is not locked */
   unlock(page: Page): void {
-    if ((page.flags & PG_locked) === 0) throw new KernelBug('page-unlock', 'unlocked and not locked', name(page));
+    if ((page.flags & PG_locked) === 0)
+      throw new KernelBug('page-unlock', 'unlocked and not locked', pageName(page));
     page.flags &= ~PG_locked;
     page.locker = null;
     this.wake(page);
@@ -72,7 +73,8 @@ export class PageLocks {
 
   /** Any context. @throws KernelBug `page-writeback` when it is not being written */
   endWriteback(page: Page): void {
-    if (!page.testClear(PG_writeback)) throw new KernelBug('page-writeback', 'ended and not begun', name(page));
+    if (!page.testClear(PG_writeback))
+      throw new KernelBug('page-writeback', 'ended and not begun', pageName(page));
     this.wake(page);
   }
 
@@ -87,7 +89,8 @@ export class PageLocks {
    * @throws KernelBug `PG-02` in interrupt context
    */
   setDirty(page: Page): boolean {
-    if (this.cpu.inInterrupt) throw new KernelBug('PG-02', 'page dirtied in interrupt context', name(page));
+    if (this.cpu.inInterrupt)
+      throw new KernelBug('PG-02', 'page dirtied in interrupt context', pageName(page));
     const { mapping } = page;
     if (mapping !== null) return mapping.setPageDirty(page);
     return !page.testSet(PG_dirty);
@@ -95,7 +98,8 @@ export class PageLocks {
 
   /** The same under the page lock (Linux: set_page_dirty_lock). */
   *setDirtyLock(page: Page): Sleeps<boolean> {
-    if (this.cpu.inInterrupt) throw new KernelBug('PG-02', 'page dirtied in interrupt context', name(page));
+    if (this.cpu.inInterrupt)
+      throw new KernelBug('PG-02', 'page dirtied in interrupt context', pageName(page));
     if (!this.tryLock(page)) yield* this.lock(page);
     const dirtied = this.setDirty(page);
     this.unlock(page);
@@ -109,7 +113,7 @@ export class PageLocks {
 
 function waitersOf(page: Page): WaitQueue {
   if (page.waiters !== null) return page.waiters;
-  const queue = new WaitQueue(name(page));
+  const queue = new WaitQueue(pageName(page));
   queue.wakers = () => {
     if (page.locker !== null) return `${page.locker.name} (${page.locker.pid}), who locked it`;
     return 'the end of its I/O';

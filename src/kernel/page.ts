@@ -174,7 +174,8 @@ export class PageFrames {
       const firstPfn = Math.ceil(base / PAGE_SIZE);
       const endPfn = Math.floor((base + bytes) / PAGE_SIZE);
       regions.push({ firstPfn, endPfn, firstFrame: pages.length });
-      for (let pfn = firstPfn; pfn < endPfn; pfn++) pages.push(new Page(pages.length, pfn, zoneOf(pfn * PAGE_SIZE)));
+      for (let pfn = firstPfn; pfn < endPfn; pfn++)
+        pages.push(new Page(pages.length, pfn, zoneOf(pfn * PAGE_SIZE)));
     }
     const [first] = regions;
     if (first === undefined || pages.length === 0) throw new KernelBug('no-memory', 'the machine has no RAM');
@@ -204,7 +205,7 @@ export class PageFrames {
   compoundPage(head: Page, i: number): Page {
     const page = this.pages[head.frame + i];
     if (page === undefined || i < 0 || i >= 1 << head.order) {
-      throw new KernelBug('page-compound', `page ${i} of a compound of ${1 << head.order}`, name(head));
+      throw new KernelBug('page-compound', `page ${i} of a compound of ${1 << head.order}`, pageName(head));
     }
     return page;
   }
@@ -229,7 +230,7 @@ export class PageFrames {
 }
 
 /** A page in messages. */
-export function name(page: Page): string {
+export function pageName(page: Page): string {
   return `page 0x${page.pfn.toString(16)}`;
 }
 

@@ -1,8 +1,8 @@
 // Copies between the kernel and a process: through the process's page table, faulting in what is missing.
 
+import { type AddressSpace, TASK_SIZE } from './mm.ts';
 import { PAGE_SIZE } from './page.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_READ, PTE_WRITE } from './page-table.ts';
-import { type AddressSpace, TASK_SIZE } from './mm.ts';
 import type { Sleeps } from './task.ts';
 import type { VirtualMemory } from './vm.ts';
 

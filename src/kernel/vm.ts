@@ -7,7 +7,6 @@ import { Faults } from './fault.ts';
 import type { AddressSpaceMapping, Inode } from './mapping.ts';
 import { AddressSpace } from './mm.ts';
 import {
-  name,
   PAGE_SIZE,
   type Page,
   type PageFrames,
@@ -16,6 +15,7 @@ import {
   PG_locked,
   PG_uptodate,
   PG_writeback,
+  pageName,
 } from './page.ts';
 import type { PageLocks } from './page-lock.ts';
 import { PTE_DIRTY, PTE_HWPOISON, PTE_WRITE } from './page-table.ts';
@@ -109,7 +109,9 @@ export class VirtualMemory {
    */
   *readPage(mapping: AddressSpaceMapping, index: number): Sleeps<number> {
     const { readpage } = mapping.ops;
-    const page = this.allocator.alloc(readpage === undefined ? { ...this.cachePages, zero: true } : this.cachePages);
+    const page = this.allocator.alloc(
+      readpage === undefined ? { ...this.cachePages, zero: true } : this.cachePages,
+    );
     if (page === null) return -ENOMEM;
     this.locks.tryLock(page); // nobody else knows it
     if (mapping.add(page, index) !== 0) {
@@ -195,7 +197,8 @@ export class VirtualMemory {
 
   /** Clears the dirty flag before writing the page out; true when it was set (Linux: clear_page_dirty_for_io). */
   clearDirtyForIo(page: Page): boolean {
-    if (!page.has(PG_locked)) throw new KernelBug('page-unlock', 'cleaned without the page lock', name(page));
+    if (!page.has(PG_locked))
+      throw new KernelBug('page-unlock', 'cleaned without the page lock', pageName(page));
     if (this.writeProtect(page)) this.locks.setDirty(page);
     return page.testClear(PG_dirty);
   }
@@ -227,7 +230,8 @@ export class VirtualMemory {
 
   private makeZeroPage(): Page {
     const page =
-      this.allocator.alloc({ zone: 'DMA32', zero: true, tag: 'zero page' }) ?? this.allocator.alloc({ zero: true });
+      this.allocator.alloc({ zone: 'DMA32', zero: true, tag: 'zero page' }) ??
+      this.allocator.alloc({ zero: true });
     if (page === null) throw new KernelBug('no-memory', 'no page for the zero page');
     page.set(PG_uptodate);
     this.allocator.reserve(page);
@@ -267,7 +271,8 @@ export class VirtualMemory {
 
   private tryDrop(mapping: AddressSpaceMapping, page: Page): boolean {
     if (mapping.ops.readpage === undefined) return false; // its only copy
-    if ((page.flags & (PG_dirty | PG_locked | PG_writeback | PG_hwpoison)) !== 0 || page._mapcount > 0) return false;
+    if ((page.flags & (PG_dirty | PG_locked | PG_writeback | PG_hwpoison)) !== 0 || page._mapcount > 0)
+      return false;
     const { releasePage } = mapping.ops;
     if (releasePage !== undefined && !releasePage(page)) return false;
     if (page._count !== 1) return false;

@@ -1,7 +1,7 @@
 // Areas of an address space: ranges of user addresses that are alike.
 
-import type { AddressSpace } from './mm.ts';
 import type { Inode } from './mapping.ts';
+import type { AddressSpace } from './mm.ts';
 import { PAGE_SIZE, type Page } from './page.ts';
 import type { Sleeps } from './task.ts';
 

@@ -3,7 +3,17 @@
 import { KernelBug } from './errors.ts';
 import { FailurePlan } from './failure-plan.ts';
 import { FrameBitmap } from './frame-bitmap.ts';
-import { name, type Page, type PageFrames, PAGE_SIZE, PG_busy, PG_head, PG_reserved, PG_tail, type ZoneName } from './page.ts';
+import {
+  PAGE_SIZE,
+  type Page,
+  type PageFrames,
+  PG_busy,
+  PG_head,
+  PG_reserved,
+  PG_tail,
+  pageName,
+  type ZoneName,
+} from './page.ts';
 import type { PhysMemory } from './platform.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -156,7 +166,8 @@ export class PageAllocator {
    */
   get(page: Page): void {
     const head = page.head ?? page;
-    if (head._count <= 0) throw new KernelBug('PG-01', `a reference to a free page (count ${head._count})`, name(page));
+    if (head._count <= 0)
+      throw new KernelBug('PG-01', `a reference to a free page (count ${head._count})`, pageName(page));
     head._count++;
   }
 
@@ -166,13 +177,15 @@ export class PageAllocator {
    */
   put(page: Page): void {
     const head = page.head ?? page;
-    if (head._count <= 0) throw new KernelBug('PG-01', `a reference too many was dropped (count ${head._count})`, name(page));
+    if (head._count <= 0)
+      throw new KernelBug('PG-01', `a reference too many was dropped (count ${head._count})`, pageName(page));
     if (--head._count === 0) this.release(head);
   }
 
   /** Makes the pages of a compound independent, each with one reference (Linux: split_page). */
   split(head: Page): void {
-    if (!head.has(PG_head) || head._count !== 1) throw new KernelBug('page-split', 'not a compound of one owner', name(head));
+    if (!head.has(PG_head) || head._count !== 1)
+      throw new KernelBug('page-split', 'not a compound of one owner', pageName(head));
     const count = 1 << head.order;
     head.order = 0;
     for (let i = 0; i < count; i++) {
@@ -219,9 +232,12 @@ export class PageAllocator {
 
   private makeZone(zone: ZoneName): MutableZone {
     const { pages } = this.frames;
-    const first = pages.findIndex((page) => page.zone === zone);
-    const end = pages.findLastIndex((page) => page.zone === zone) + 1;
-    return { name: zone, first: Math.max(first, 0), end, managed: 0, free: 0 };
+    const count = pages.filter((page) => page.zone === zone).length;
+    const first = Math.max(
+      0,
+      pages.findIndex((page) => page.zone === zone),
+    );
+    return { name: zone, first, end: first + count, managed: 0, free: 0 };
   }
 
   private introduce(page: Page, reserved: boolean): void {
@@ -248,7 +264,7 @@ export class PageAllocator {
     const scatter = (options.placement ?? this.placement) === 'scatter';
     for (let z = top; z >= 0; z--) {
       const zone = this.mutableZones[z] as MutableZone;
-      const kept = z === 0 && top > 0 && (options.below === undefined) ? this.dmaReserve : 0;
+      const kept = z === 0 && top > 0 && options.below === undefined ? this.dmaReserve : 0;
       if (zone.free - kept < 1 << order) continue;
       const frame = this.findIn(Math.max(zone.first, from), Math.min(zone.end, end), order, scatter);
       if (frame >= 0) return frame;
@@ -324,14 +340,15 @@ export class PageAllocator {
     if (this.poison === null || this.memory.equals(page.phys, this.poison)) return;
     const at = this.memory.readBytes(page.phys, PAGE_SIZE).findIndex((byte) => byte !== POISON_FREE);
     const what = `written at offset ${at} after it was freed (it was last used for "${page.tag}")`;
-    this.warnings.warn('page-use-after-free', what, name(page));
+    this.warnings.warn('page-use-after-free', what, pageName(page));
   }
 
   private release(head: Page): void {
     const count = 1 << head.order;
     const { order } = head;
     for (let i = 0; i < count; i++) this.reset(this.frames.pages[head.frame + i] as Page);
-    if (head.has(PG_reserved)) throw new KernelBug('page-free', 'the last reference to a reserved page was dropped', name(head));
+    if (head.has(PG_reserved))
+      throw new KernelBug('page-free', 'the last reference to a reserved page was dropped', pageName(head));
     this.watch?.freed(head, order);
     for (let i = 0; i < count; i++) this.giveBack(this.frames.pages[head.frame + i] as Page);
     head.order = 0;
@@ -348,7 +365,7 @@ export class PageAllocator {
           : (page.flags & PG_busy) !== 0
             ? `flags 0x${(page.flags & PG_busy).toString(16)}`
             : null;
-    if (why !== null) throw new KernelBug('page-free', `freed in use: ${why}`, name(page));
+    if (why !== null) throw new KernelBug('page-free', `freed in use: ${why}`, pageName(page));
     page.index = 0;
     page.anon = false;
     page.private = null;
