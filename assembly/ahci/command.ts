@@ -33,8 +33,8 @@ import {
   EVENT_RETRY,
   fisScratch,
   headerScratch,
-  nameCommand,
   NO_SLOT,
+  nameCommand,
   Port,
   portAt,
   portOf,
@@ -86,7 +86,7 @@ export function runPort(d: Ahci, p: Port): void {
 
 /** The slot after the current one, round and round ([1] 5.3, P:SelectCmd). */
 function nextSlot(p: Port): u32 {
-  const later = p.current == 31 ? 0 : p.ci & (<u32>0xffffffff << (p.current + 1));
+  const later = p.current == 31 ? 0 : p.ci & ((<u32>0xffffffff) << (p.current + 1));
   return ctz(later != 0 ? later : p.ci);
 }
 
@@ -95,7 +95,7 @@ function issue(d: Ahci, p: Port, n: u32): void {
   const header = headerScratch(d);
   if (dmaFetch(d, p.clb + n * AHCI_HEADER_BYTES, header, AHCI_HEADER_BYTES) != DMA_OK) return hostError(d, p);
   const flags = load<u32>(header);
-  const table = reach(d, load<u64>(header, AHCI_HEADER_TABLE) & ~<u64>(AHCI_TABLE_ALIGN - 1));
+  const table = reach(d, load<u64>(header, AHCI_HEADER_TABLE) & ~(<u64>(AHCI_TABLE_ALIGN - 1)));
   const dwords = flags & AHCI_HEADER_CFL_MASK;
   const fis = fisScratch(d);
   const bytes = min(dwords, FIS_DWORDS_MAX) << 2;
@@ -111,7 +111,7 @@ function issue(d: Ahci, p: Port, n: u32): void {
   s.moved = 0;
   s.tag = n;
   s.command = load<u8>(fis, 2);
-  s.feature = load<u8>(fis, 3) | (<u32>load<u8>(fis, 11) << 8);
+  s.feature = load<u8>(fis, 3) | ((<u32>load<u8>(fis, 11)) << 8);
   s.lba = (load<u32>(fis, 4) & 0xffffff) | ((<u64>load<u32>(fis, 8) & 0xffffff) << 24);
   s.device = load<u8>(fis, 7);
   s.count = load<u16>(fis, 12);

@@ -31,4 +31,3 @@ export function giveUp(p: Port): void {
     s.request = 0;
   }
 }
-

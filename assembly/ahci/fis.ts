@@ -3,8 +3,8 @@ import { isQueued, toHost } from '../ata/device';
 import { ATA_STATUS_BSY, ATA_STATUS_DRQ } from '../ata/regs';
 import { DMA_OK } from '../bus/codes';
 import { dmaStore } from '../bus/dma';
-import { Ahci, ataOf, fisScratch, Port, Slot } from './hba';
 import { hostError } from './errors';
+import { Ahci, ataOf, fisScratch, Port, Slot } from './hba';
 import {
   AHCI_CMD_FRE,
   AHCI_RFIS_DMA_SETUP,

@@ -1,5 +1,5 @@
 // The link of a port: COMRESET, speed, signature, plugging ([1] 10.4, 3.3.10, 3.3.11; references in hba.ts).
-import { ATA_QUEUES, ATA_SERIAL, ataPowerOn, AtaDevice } from '../ata/device';
+import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataPowerOn } from '../ata/device';
 import { ATA_STATUS_BSY } from '../ata/regs';
 import { cancel, schedule } from '../bus/clock';
 import { giveUp } from './errors';

@@ -2,7 +2,7 @@
 import { createAta } from '../ata/device';
 import { reserve } from '../bus/arena';
 import { KIND_AHCI } from '../bus/codes';
-import { createDevice, Device, profileWord } from '../bus/device';
+import { createDevice, profileWord } from '../bus/device';
 import {
   addBar,
   addCapability,
@@ -17,7 +17,7 @@ import {
 import { PCI_BAR_IO, PCI_CAP_SATA, PCI_COMMAND_IO, PCI_COMMAND_MEMORY } from '../bus/pci-regs';
 import { Request } from '../media/media';
 import { coalesceTimeout } from './coalesce';
-import { mediaData as moveMedia, mediaDone as endMedia, retryWaiting } from './command';
+import { mediaDone as endMedia, mediaData as moveMedia, retryWaiting } from './command';
 import {
   Ahci,
   checkLayout,
@@ -33,7 +33,6 @@ import { linkUp, plug, signature } from './link';
 import { readRegister, writeBytes, writeRegister } from './registers';
 import {
   AHCI_BAR,
-  AHCI_CAP2_BOH,
   AHCI_CAP_AT_MSI,
   AHCI_CAP_AT_PM,
   AHCI_CAP_AT_SATA,
@@ -47,6 +46,7 @@ import {
   AHCI_CAP_SCLO,
   AHCI_CAP_SNCQ,
   AHCI_CAP_SSS,
+  AHCI_CAP2_BOH,
   AHCI_CCC_INT_SHIFT,
   AHCI_CLASS,
   AHCI_DATA,
@@ -124,7 +124,7 @@ function claim(d: Ahci): void {
   // Coalescing interrupts through the bit of a port that is not implemented ([1] 3.1.6).
   if (profileWord(PROFILE_COALESCING) != 0 && ~d.pi != 0) {
     d.cap |= AHCI_CAP_CCCS;
-    d.cccControl = <u32>ctz(~d.pi) << AHCI_CCC_INT_SHIFT;
+    d.cccControl = (<u32>ctz(~d.pi)) << AHCI_CCC_INT_SHIFT;
   }
   d.cap2 = flag(PROFILE_HANDOFF, AHCI_CAP2_BOH);
   d.linkEvents = profileWord(PROFILE_LINK_EVENTS);
@@ -137,7 +137,7 @@ function flag(word: u32, bit: u32): u32 {
 }
 
 function linesOf(n: u32): u32 {
-  return n >= 32 ? 0xffffffff : (<u32>1 << n) - 1;
+  return n >= 32 ? 0xffffffff : ((<u32>1) << n) - 1;
 }
 
 function configure(d: Ahci, f: PciFunction): void {
@@ -167,7 +167,7 @@ export function read(d: Ahci, bar: u32, at: u32, size: u32): u32 {
     const low = <u64>readRegister(d, at & ~3);
     const high = (at & 3) + size > 4 ? <u64>readRegister(d, (at & ~3) + 4) : 0;
     const value = <u32>(((high << 32) | low) >> ((at & 3) << 3));
-    return size == 4 ? value : value & ((<u32>1 << (size << 3)) - 1);
+    return size == 4 ? value : value & (((<u32>1) << (size << 3)) - 1);
   }
   if (bar == <u32>AHCI_INDEX_BAR && (d.decode & PCI_COMMAND_IO) != 0) return readPair(d, at);
   return 0xffffffff;

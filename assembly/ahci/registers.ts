@@ -11,14 +11,14 @@ import {
   AHCI_BOHC_OOS,
   AHCI_BOHC_WRITABLE,
   AHCI_CAP,
-  AHCI_CAP2,
-  AHCI_CAP2_BOH,
   AHCI_CAP_CCCS,
   AHCI_CAP_S64A,
   AHCI_CAP_SALP,
   AHCI_CAP_SAM,
   AHCI_CAP_SCLO,
   AHCI_CAP_SSS,
+  AHCI_CAP2,
+  AHCI_CAP2_BOH,
   AHCI_CCC_CTL,
   AHCI_CCC_EN,
   AHCI_CCC_PORTS,
@@ -160,8 +160,8 @@ export function writeRegister(d: Ahci, at: u32, value: u32): void {
 export function writeBytes(d: Ahci, at: u32, size: u32, value: u32): void {
   const first = at & ~3;
   const shift = (at & 3) << 3;
-  const mask = <u64>(size == 4 ? 0xffffffff : (<u32>1 << (size << 3)) - 1) << shift;
-  const wide = (<u64>value << shift) & mask;
+  const mask = (<u64>(size == 4 ? 0xffffffff : ((<u32>1) << (size << 3)) - 1)) << shift;
+  const wide = ((<u64>value) << shift) & mask;
   writePart(d, first, <u32>mask, <u32>wide);
   if (mask >> 32 != 0) writePart(d, first + 4, <u32>(mask >> 32), <u32>(wide >> 32));
 }
@@ -241,13 +241,13 @@ function writePort(d: Ahci, p: Port, at: u32, value: u32): void {
       p.clb = (p.clb & 0xffffffff00000000) | (value & AHCI_CLB_MASK);
       return;
     case AHCI_PX_CLBU:
-      if (wide) p.clb = (<u64>value << 32) | (p.clb & 0xffffffff);
+      if (wide) p.clb = ((<u64>value) << 32) | (p.clb & 0xffffffff);
       return;
     case AHCI_PX_FB:
       p.fb = (p.fb & 0xffffffff00000000) | (value & AHCI_FB_MASK);
       return;
     case AHCI_PX_FBU:
-      if (wide) p.fb = (<u64>value << 32) | (p.fb & 0xffffffff);
+      if (wide) p.fb = ((<u64>value) << 32) | (p.fb & 0xffffffff);
       return;
   }
 }

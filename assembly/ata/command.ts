@@ -10,10 +10,10 @@ import {
 } from '../media/codes';
 import { beginRequest, Request } from '../media/media';
 import {
-  abort,
   ATA_QUEUES,
   AtaDevice,
   AtaTask,
+  abort,
   diskOfAta,
   fail,
   failAtSector,
@@ -27,11 +27,11 @@ import {
   PROTOCOL_PIO_OUT,
   PROTOCOL_QUEUED_IN,
   PROTOCOL_QUEUED_OUT,
-  setSignature,
   STEP_BUFFER_IN,
   STEP_END,
   STEP_MEDIA,
   STEP_SILENT,
+  setSignature,
   succeed,
 } from './device';
 import { buildIdentify } from './identify';
@@ -208,7 +208,8 @@ function transferBasic(a: AtaDevice, t: AtaTask): u32 {
 function control(a: AtaDevice, t: AtaTask): u32 {
   const family = t.command & 0xf0;
   if (family == ATA_RECALIBRATE) return succeed(a, t);
-  if (family == ATA_SEEK) return inRange(a, firstSector(a, t), 1) ? succeed(a, t) : fail(a, t, ATA_ERROR_IDNF, 0);
+  if (family == ATA_SEEK)
+    return inRange(a, firstSector(a, t), 1) ? succeed(a, t) : fail(a, t, ATA_ERROR_IDNF, 0);
   switch (t.command) {
     case ATA_DATA_SET_MANAGEMENT:
       return takeRanges(a, t);
@@ -387,4 +388,3 @@ function mediaError(a: AtaDevice, t: AtaTask, r: Request, status: u32): u32 {
   if (reads) return failAtSector(a, t, r.errorSector, ATA_ERROR_UNC, 0);
   return failAtSector(a, t, r.errorSector, ATA_ERROR_ABRT, ATA_STATUS_DF);
 }
-

@@ -187,7 +187,7 @@ export function succeed(a: AtaDevice, t: AtaTask): u32 {
   a.count = t.count;
   a.lba = t.lba;
   a.device = t.device;
-  a.queued &= isQueued(t) ? ~(<u32>1 << t.tag) : ~(<u32>0);
+  a.queued &= isQueued(t) ? ~((<u32>1) << t.tag) : ~(<u32>0);
   return STEP_END;
 }
 
@@ -246,7 +246,12 @@ export function toHost(t: AtaTask): bool {
 export function isExtended(t: AtaTask): bool {
   const c = t.command;
   return (
-    (c >= 0x24 && c < 0x30) || (c >= 0x34 && c < 0x40) || (c >= 0x42 && c < 0x70) || c == 0xce || c == 0xea || c == 0x06
+    (c >= 0x24 && c < 0x30) ||
+    (c >= 0x34 && c < 0x40) ||
+    (c >= 0x42 && c < 0x70) ||
+    c == 0xce ||
+    c == 0xea ||
+    c == 0x06
   );
 }
 
@@ -257,7 +262,7 @@ function isChs(t: AtaTask): bool {
 /** First sector that a read, write or verify names; all ones where a CHS address names none ([3] 6.2). */
 export function firstSector(a: AtaDevice, t: AtaTask): u64 {
   if (isExtended(t)) return t.lba & 0xffffffffffff;
-  if (!isChs(t)) return (t.lba & 0xffffff) | (<u64>(t.device & 0xf) << 24);
+  if (!isChs(t)) return (t.lba & 0xffffff) | ((<u64>(t.device & 0xf)) << 24);
   const sector = t.lba & 0xff;
   const cylinder = (t.lba >> 8) & 0xffff;
   const head = <u64>(t.device & 0xf);

@@ -1,5 +1,5 @@
 // IDENTIFY DEVICE: 256 words that say what the disk is ([1] 7.16.7; references in device.ts).
-import { ATA_QUEUES, ATA_SERIAL, ataBuffer, AtaDevice, diskOfAta } from './device';
+import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta } from './device';
 import { ATA_DSM_BLOCKS, ATA_LBA28_MAX, ATA_MULTIPLE_MAX } from './regs';
 
 const MODEL: StaticArray<u8> = [

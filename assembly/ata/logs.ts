@@ -1,5 +1,5 @@
 // SMART and the general purpose logs of an ATA disk ([1] 7.52, 7.25 and annex A; references in device.ts).
-import { abort, ataBuffer, AtaDevice, AtaTask, PROTOCOL_PIO_IN, STEP_BUFFER_IN, succeed } from './device';
+import { AtaDevice, AtaTask, abort, ataBuffer, PROTOCOL_PIO_IN, STEP_BUFFER_IN, succeed } from './device';
 import {
   ATA_LOG_DIRECTORY,
   ATA_LOG_QUEUE_ERROR,

@@ -1,5 +1,5 @@
 // Commands that change how an ATA disk behaves (references in device.ts).
-import { abort, AtaDevice, AtaTask, diskOfAta, succeed } from './device';
+import { AtaDevice, AtaTask, abort, diskOfAta, succeed } from './device';
 import {
   ATA_FEATURE_LOOK_AHEAD,
   ATA_FEATURE_NO_LOOK_AHEAD,

@@ -2,10 +2,10 @@
 // 64 entries, each a 48-bit sector and a 16-bit count. All are checked, then discarded one after the other.
 import { MEDIA_DISCARD } from '../media/codes';
 import {
-  abort,
-  ataBuffer,
   AtaDevice,
   AtaTask,
+  abort,
+  ataBuffer,
   diskOfAta,
   fail,
   PROTOCOL_DMA_OUT,
@@ -32,7 +32,8 @@ export function ataBufferFilled(a: AtaDevice, t: AtaTask): u32 {
     const entry = load<u64>(ataBuffer(a) + i * ENTRY_BYTES);
     const count = entry >> 48;
     const sector = entry & 0xffffffffffff;
-    if (count != 0 && (sector >= all || all - sector < count)) return fail(a, t, ATA_ERROR_ABRT | ATA_ERROR_IDNF, 0);
+    if (count != 0 && (sector >= all || all - sector < count))
+      return fail(a, t, ATA_ERROR_ABRT | ATA_ERROR_IDNF, 0);
   }
   return nextRange(a, t) ? STEP_MEDIA : succeed(a, t);
 }
