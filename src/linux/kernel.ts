@@ -3,7 +3,22 @@
 // `subjects`, one in `flatten`. Inside, subjects call each other nested, `k.bio.bio_put(bio)`; outside, bootLinux()
 // gives all of them flat: `const { bio_alloc, submit_bio } = bootLinux(machine)`.
 
-import { Cpu, Interrupts, Random, Scheduler, type Sleeps, SleepTracker, Warnings } from '../kernel/index.ts';
+import {
+  type Cpu,
+  createKernelBase,
+  type Interrupts,
+  type KernelBase,
+  type KernelBaseOptions,
+  type PageAllocator,
+  type PageFrames,
+  type PageLocks,
+  type Random,
+  type Scheduler,
+  type Sleeps,
+  SleepTracker,
+  type VirtualMemory,
+  type Warnings,
+} from '../kernel/index.ts';
 import type { Machine } from '../machine/index.ts';
 import { LinuxFaults } from './faults.ts';
 import { createMempool } from './mempool.ts';
@@ -36,13 +51,22 @@ export interface Linux extends LinuxCore, Subjects {}
 /** The kernel as its callers see it. */
 export interface LinuxApi extends ReturnType<typeof flatten> {}
 
-export interface LinuxOptions {
+type BaseOptions =
+  | 'accessChance'
+  | 'placement'
+  | 'lowReserve'
+  | 'dmaReserve'
+  | 'poison'
+  | 'userPages'
+  | 'cachePages'
+  | 'hugeOrder'
+  | 'stackLimit';
+
+export interface LinuxOptions extends Pick<KernelBaseOptions, BaseOptions> {
   /** All chance in this kernel comes from it. Default 1. */
   readonly seed?: number;
   /** Which runnable task runs next: the one that waits longest (default), or any, by seed. */
   readonly schedule?: 'fifo' | 'seed';
-  /** Probability, 0..1, that a pending interrupt comes in at an access to memory or a register. Default 0. */
-  readonly accessChance?: number;
   /** Finds calls whose `yield*` was forgotten; slow. Default off. */
   readonly trackSleeps?: boolean;
   /**
@@ -69,35 +93,42 @@ export class LinuxCore {
   readonly options: LinuxOptions;
   readonly random: Random;
   readonly warnings: Warnings;
-  readonly cpu = new Cpu();
+  readonly cpu: Cpu;
   readonly interrupts: Interrupts;
   readonly scheduler: Scheduler;
+  readonly frames: PageFrames;
+  readonly allocator: PageAllocator;
+  readonly locks: PageLocks;
+  readonly vm: VirtualMemory;
+  /** Makes a process: a task with user memory. */
+  readonly spawnProcess: KernelBase['spawnProcess'];
   readonly trace = new LinuxTrace();
   readonly faults: LinuxFaults;
   private readonly initcalls: (() => Sleeps<void>)[] = [];
 
   constructor(machine: Machine, options: LinuxOptions) {
+    const base = createKernelBase({
+      ...options,
+      machine,
+      seed: options.seed ?? 1,
+      order: options.schedule === 'seed' ? 'seeded' : 'fifo',
+      makeLocal: (task) => new LinuxTask(task),
+      ...(options.trackSleeps === true ? { tracker: new SleepTracker() } : {}),
+    });
     this.machine = machine;
     this.memory = machine.memory;
     this.options = options;
-    this.random = new Random(options.seed ?? 1);
+    this.random = base.random;
+    this.warnings = base.warnings;
+    this.cpu = base.cpu;
+    this.interrupts = base.interrupts;
+    this.scheduler = base.scheduler;
+    this.frames = base.frames;
+    this.allocator = base.allocator;
+    this.locks = base.locks;
+    this.vm = base.vm;
+    this.spawnProcess = base.spawnProcess;
     this.faults = new LinuxFaults(this.random);
-    this.warnings = new Warnings(() => machine.now());
-    this.interrupts = new Interrupts({
-      cpu: this.cpu,
-      platform: machine,
-      warnings: this.warnings,
-      random: this.random.fork('interrupts'),
-      accessChance: options.accessChance ?? 0,
-    });
-    this.scheduler = new Scheduler({
-      platform: machine,
-      cpu: this.cpu,
-      interrupts: this.interrupts,
-      makeLocal: (task) => new LinuxTask(task),
-      ...(options.schedule === 'seed' ? { chooser: this.random.fork('schedule') } : {}),
-      ...(options.trackSleeps === true ? { tracker: new SleepTracker() } : {}),
-    });
   }
 
   /** The running task; in an interrupt the interrupted one; null outside of tasks. */

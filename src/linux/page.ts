@@ -1,7 +1,1 @@
-/** A page frame. */
-export interface Page {
-  /** Page frame number. */
-  readonly pfn: number;
-  /** Physical address of its first byte. */
-  readonly phys: number;
-}
+export type { Page } from '../kernel/index.ts';
