@@ -25,16 +25,16 @@ const RESETS: Readonly<Record<ResetKind, number>> = {
 
 // Fields of the Device class in assembly/bus/device.ts.
 const DEVICE_ID = 4;
-const DEVICE_COMMANDS = 48;
-const DEVICE_COMPLETIONS = 52;
-const DEVICE_INTERRUPTS = 56;
-const DEVICE_DMA_READS = 60;
-const DEVICE_DMA_WRITES = 64;
-const DEVICE_DMA_READ_BYTES = 72;
-const DEVICE_DMA_WRITE_BYTES = 80;
-const DEVICE_DMA_FAULTS = 88;
-const DEVICE_REGISTER_READS = 92;
-const DEVICE_REGISTER_WRITES = 96;
+const DEVICE_COMMANDS = 44;
+const DEVICE_COMPLETIONS = 48;
+const DEVICE_INTERRUPTS = 52;
+const DEVICE_DMA_READS = 56;
+const DEVICE_DMA_WRITES = 60;
+const DEVICE_DMA_READ_BYTES = 64;
+const DEVICE_DMA_WRITE_BYTES = 72;
+const DEVICE_DMA_FAULTS = 80;
+const DEVICE_REGISTER_READS = 84;
+const DEVICE_REGISTER_WRITES = 88;
 
 /** What a controller has done since it was made. */
 export interface ControllerCounters {
