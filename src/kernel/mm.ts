@@ -292,32 +292,48 @@ export class AddressSpace {
     }
   }
 
-  /** Takes one page out of the page table, if there is one; its reference goes with it. */
+  /** Takes one page out of the page table, if there is one, a huge page whole; its reference goes with it. */
   unmapPage(at: number, why: UnmapReason): void {
     const bits = this.pageTable.bits(at);
     if (bits === 0) return;
     const page = this.pageTable.page(at);
+    if (page !== null && (bits & PTE_HUGE) !== 0) {
+      this.unmapHuge(at - (page.frame - page.compoundHead.frame) * PAGE_SIZE, page.compoundHead, bits, why);
+      return;
+    }
     this.pageTable.clear(at);
     if (page === null || (bits & (PTE_PRESENT | PTE_SPECIAL)) !== PTE_PRESENT) return;
-    if ((bits & PTE_HUGE) !== 0) this.resident--;
-    if ((bits & PTE_HUGE) !== 0 && page.head !== null) return; // counted with its head
+    this.resident--;
+    this.release(page, bits, why);
+  }
+
+  /** Where a page, or any page of its compound, is entered. Walks the whole page table. */
+  addressesOf(head: Page): number[] {
+    const { pageTable } = this;
+    const found: number[] = [];
+    for (let at = pageTable.next(0, TASK_SIZE); at >= 0; at = pageTable.next(at + PAGE_SIZE, TASK_SIZE)) {
+      if (pageTable.page(at)?.compoundHead === head && (pageTable.bits(at) & PTE_SPECIAL) === 0)
+        found.push(at);
+    }
+    return found;
+  }
+
+  // ---- inside
+
+  private unmapHuge(base: number, head: Page, bits: number, why: UnmapReason): void {
+    for (let i = 0; i < 1 << head.order; i++) this.pageTable.clear(base + i * PAGE_SIZE);
+    this.resident -= 1 << head.order;
+    this.release(head, bits, why);
+  }
+
+  /** The page table let go of a page: what the CPU noted there goes to the page. */
+  private release(page: Page, bits: number, why: UnmapReason): void {
     this.vm.onUnmap?.(page, why, this);
     if ((bits & PTE_DIRTY) !== 0 && !page.anon) this.vm.locks.setDirty(page);
     if ((bits & PTE_ACCESSED) !== 0) page.set(PG_referenced);
     page._mapcount--;
-    if ((bits & PTE_HUGE) === 0) this.resident--;
     this.vm.allocator.put(page);
   }
-
-  /** Where a page, or any page of its compound, is entered. Walks the whole page table. */
-  *addressesOf(head: Page): Generator<number, void, void> {
-    const { pageTable } = this;
-    for (let at = pageTable.next(0, TASK_SIZE); at >= 0; at = pageTable.next(at + PAGE_SIZE, TASK_SIZE)) {
-      if (pageTable.page(at)?.compoundHead === head && (pageTable.bits(at) & PTE_SPECIAL) === 0) yield at;
-    }
-  }
-
-  // ---- inside
 
   /** Index of the first area that ends above the address. */
   private indexAbove(address: number): number {

@@ -87,6 +87,7 @@ export class UserCopy {
     if (mm === null || !this.accessOk(address, length) || this.vm.copyFailures.shouldFail()) return 0;
     let done = this.move(mm, address, length, kernel, 0, write);
     while (done < length) {
+      if (this.isRegister(mm, address + done)) break;
       const fault = yield* this.vm.faults.pageFault(mm, address + done, write);
       if (fault !== 0) break;
       done += this.move(mm, address + done, length - done, kernel, done, write);
@@ -113,13 +114,19 @@ export class UserCopy {
       const bits = pageTable.bits(at);
       if ((bits & needs) !== needs) break;
       const pfn = pageTable.pfn(at);
-      if (this.vm.frames.pfnToPage(pfn) === null) break; // registers of a device
+      if (this.vm.frames.pfnToPage(pfn) === null) break;
       if ((bits & touched) !== touched) pageTable.setBits(at, bits | touched);
       const count = Math.min(PAGE_SIZE - offset, length - done);
       this.transfer(pfn * PAGE_SIZE + offset, kernel, skip + done, count, write);
       done += count;
     }
     return done;
+  }
+
+  /** True where a page is mapped that is no RAM: copies leave registers of a device alone. */
+  private isRegister(mm: AddressSpace, address: number): boolean {
+    const pfn = mm.pageTable.pfn(address - (address & (PAGE_SIZE - 1)));
+    return pfn >= 0 && this.vm.frames.pfnToPage(pfn) === null;
   }
 
   private transfer(user: number, kernel: Kernel, at: number, count: number, write: boolean): void {
