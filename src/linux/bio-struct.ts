@@ -1,11 +1,11 @@
 // struct bio and what belongs to it, in the model of Linux 4.8: an array of vecs that nobody changes once the bio is on
 // its way, and an iterator that says how far it got. The functions are in bio.ts, bio-set.ts and bio-iter.ts.
 
-import type { NoSleep } from '../kernel/index.ts';
-import type { Page } from './page.ts';
+import type { NoSleep, Page, Sleeps } from '../kernel/index.ts';
+import type { BioSet } from './bio-set.ts';
 
 // ---- operations and flags of a bio. Linux 4.8 packs both into bi_opf and offers bio_op() to read the operation; here
-// they are two fields, bi_op and bi_opf.
+// they are two fields, bi_op and bi_opf. Bit 0 is free of flags: in the rw of 3.x it is the direction.
 
 export const REQ_OP_READ = 0;
 export const REQ_OP_WRITE = 1;
@@ -14,20 +14,20 @@ export const REQ_OP_SECURE_ERASE = 3;
 export const REQ_OP_WRITE_SAME = 4;
 export const REQ_OP_FLUSH = 5;
 
-export const REQ_FAILFAST_DEV = 0x001;
-export const REQ_FAILFAST_TRANSPORT = 0x002;
-export const REQ_FAILFAST_DRIVER = 0x004;
+export const REQ_FAILFAST_DEV = 0x002;
+export const REQ_FAILFAST_TRANSPORT = 0x004;
+export const REQ_FAILFAST_DRIVER = 0x008;
 /** Somebody waits for it. */
-export const REQ_SYNC = 0x008;
-export const REQ_META = 0x010;
-export const REQ_PRIO = 0x020;
-export const REQ_NOIDLE = 0x040;
-export const REQ_INTEGRITY = 0x080;
+export const REQ_SYNC = 0x010;
+export const REQ_META = 0x020;
+export const REQ_PRIO = 0x040;
+export const REQ_NOIDLE = 0x080;
+export const REQ_INTEGRITY = 0x100;
 /** To the medium, past the write cache. */
-export const REQ_FUA = 0x100;
+export const REQ_FUA = 0x200;
 /** Empty the write cache first. */
-export const REQ_PREFLUSH = 0x200;
-export const REQ_RAHEAD = 0x400;
+export const REQ_PREFLUSH = 0x400;
+export const REQ_RAHEAD = 0x800;
 /** Must stay a request of its own. */
 export const REQ_NOMERGE = 0x4000;
 
@@ -52,10 +52,19 @@ export const BIO_NULL_MAPPED = 5;
 export const BIO_QUIET = 6;
 /** __bi_remaining counts. */
 export const BIO_CHAIN = 7;
-/** There was a bio_get(): __bi_cnt counts. */
-export const BIO_REFFED = 8;
-/** Its vec array came from bvec_alloc() and goes back there: survives bio_reset() like all bits from here up. */
-export const BIO_OWNS_VEC = 13;
+/** Its end is to be traced: it went through generic_make_request(). */
+export const BIO_TRACE_COMPLETION = 9;
+/** Flags from here up survive bio_reset(). */
+export const BIO_RESET_BITS = 13;
+/** There was a bio_get(): __bi_cnt counts. Above the line, or bio_reset() would lose references. */
+export const BIO_REFFED = 13;
+
+/** Vecs inside every bio of a set. */
+export const BIO_INLINE_VECS = 4;
+/** Vecs that a bio of a set can have at most. */
+export const BIO_MAX_PAGES = 256;
+/** Vecs that a bio without a set can have at most. */
+export const UIO_MAXIOV = 1024;
 
 /** One piece of memory: bv_len bytes from bv_offset on in bv_page. It may reach into the pages that follow. */
 export class BioVec {
@@ -84,21 +93,42 @@ export class BvecIter {
   }
 }
 
-/** What the functions on bios need of a queue; the request queue of blk-core.ts satisfies it. */
+/** Takes a bio for the queue; may sleep. Declared as a method so that a queue may ask for its own kind. */
+type MakeRequest = { call(q: BioQueue, bio: Bio): Sleeps<void> }['call'];
+
+/** What merge_bvec_fn of 3.x is asked: the bio so far, as numbers. */
+export interface BvecMergeData {
+  readonly bi_bdev: BlockDevice | null;
+  readonly bi_sector: number;
+  readonly bi_size: number;
+  readonly bi_op: number;
+}
+
+/** What the functions on bios need of a queue; RequestQueue of blkdev.ts satisfies it. */
 export interface BioQueue {
   readonly limits: {
     /** Sectors of 512 bytes. */
     readonly max_hw_sectors: number;
     readonly max_sectors: number;
+    readonly max_write_same_sectors: number;
     readonly max_segments: number;
     /** Bytes. */
     readonly max_segment_size: number;
+    readonly logical_block_size: number;
     readonly seg_boundary_mask: number;
     /** 0: none. */
     readonly virt_boundary_mask: number;
   };
   /** Neighbouring vecs may share a segment. */
   readonly cluster: boolean;
+  readonly make_request_fn: MakeRequest | null;
+  readonly dying: boolean;
+  /** There is a volatile write cache. */
+  readonly wc: boolean;
+  readonly discard: boolean;
+  readonly secure_erase: boolean;
+  /** 3.x: how many bytes of this vec the device takes at the end of that bio. */
+  readonly merge_bvec_fn?: ((q: BioQueue, bvm: BvecMergeData, vec: BioVec) => number) | null;
 }
 
 /** A block device or one of its partitions. */
@@ -115,7 +145,8 @@ export interface BlockDevice<Queue extends BioQueue = BioQueue> {
   readonly queue: Queue | null;
 }
 
-export type BioEndIo = (bio: Bio) => NoSleep;
+/** Called once when the bio has ended, in any context. `error` is bi_error, as 3.x passes it. */
+export type BioEndIo = (bio: Bio, error: number) => NoSleep;
 
 /** One transfer between memory and a device. Made by bio_alloc_bioset() and its short forms. */
 export class Bio {
@@ -144,7 +175,9 @@ export class Bio {
   /** References; counts with BIO_REFFED. */
   __bi_cnt = 1;
   bi_io_vec: BioVec[] | null = null;
-  bi_pool: object | null = null;
+  /** Which of its set's slabs the vecs came from, as an index into BVEC_CLASSES; -1: they are its own or shared. */
+  bi_vec_class = -1;
+  bi_pool: BioSet | null = null;
 
   /** The vecs that are part of the bio itself. */
   readonly bi_inline_vecs: BioVec[];

@@ -4,40 +4,53 @@
 // gives all of them flat: `const { bio_alloc, submit_bio } = bootLinux(machine)`.
 
 import {
-  type Cpu,
   createKernelBase,
-  type Interrupts,
   type KernelBase,
   type KernelBaseOptions,
-  type PageAllocator,
-  type PageFrames,
-  type PageLocks,
-  type Random,
-  type Scheduler,
-  type Sleeps,
   SleepTracker,
-  type VirtualMemory,
-  type Warnings,
+  WorkQueue,
 } from '../kernel/index.ts';
 import type { Machine } from '../machine/index.ts';
+import { createBio } from './bio.ts';
+import { createBio3x } from './bio-3x.ts';
+import { createBioData } from './bio-data.ts';
+import { createBioSet } from './bio-set.ts';
 import { LinuxFaults } from './faults.ts';
+import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
+import { createPageAlloc } from './page-alloc.ts';
 import { createSlab } from './slab.ts';
+import { createSubmit } from './submit.ts';
 import { LinuxTask } from './task.ts';
 import { LinuxTrace } from './trace.ts';
 
 /** The subjects, in the order in which they are made: a factory may use those above its own. */
 const subjects = {
+  pageAlloc: createPageAlloc,
   slab: createSlab,
+  kmalloc: createKmalloc,
   mempool: createMempool,
+  bioSet: createBioSet,
+  bio: createBio,
+  bioData: createBioData,
+  submit: createSubmit,
+  bio3x: createBio3x,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
 function flatten(k: Linux) {
   return {
     kernel: k,
+    ...k.pageAlloc,
     ...k.slab,
+    ...k.kmalloc,
     ...k.mempool,
+    ...k.bioSet,
+    ...k.bio,
+    ...k.bioData,
+    ...k.submit,
+    /** The names and contracts of 3.x where they differ. */
+    v3: k.bio3x,
   };
 }
 
@@ -51,22 +64,8 @@ export interface Linux extends LinuxCore, Subjects {}
 /** The kernel as its callers see it. */
 export interface LinuxApi extends ReturnType<typeof flatten> {}
 
-type BaseOptions =
-  | 'accessChance'
-  | 'placement'
-  | 'lowReserve'
-  | 'dmaReserve'
-  | 'poison'
-  | 'userPages'
-  | 'cachePages'
-  | 'hugeOrder'
-  | 'stackLimit';
-
-export interface LinuxOptions extends Pick<KernelBaseOptions, BaseOptions> {
-  /** All chance in this kernel comes from it. Default 1. */
-  readonly seed?: number;
-  /** Which runnable task runs next: the one that waits longest (default), or any, by seed. */
-  readonly schedule?: 'fifo' | 'seed';
+/** Everything about memory, chance and time is the kernel base's: seed, order of tasks, placement of pages … */
+export interface LinuxOptions extends Omit<KernelBaseOptions, 'machine' | 'makeLocal' | 'tracker'> {
   /** Finds calls whose `yield*` was forgotten; slow. Default off. */
   readonly trackSleeps?: boolean;
   /**
@@ -86,38 +85,37 @@ export function bootLinux(machine: Machine, options: LinuxOptions = {}): LinuxAp
   return flatten(k as unknown as Linux);
 }
 
-/** What a kernel consists of before it has subjects. */
-export class LinuxCore {
+/** What a kernel consists of before it has subjects: the kernel base, and what Linux adds to it. */
+export class LinuxCore implements KernelBase {
   readonly machine: Machine;
-  readonly memory: Machine['memory'];
   readonly options: LinuxOptions;
-  readonly random: Random;
-  readonly warnings: Warnings;
-  readonly cpu: Cpu;
-  readonly interrupts: Interrupts;
-  readonly scheduler: Scheduler;
-  readonly frames: PageFrames;
-  readonly allocator: PageAllocator;
-  readonly locks: PageLocks;
-  readonly vm: VirtualMemory;
-  /** Makes a process: a task with user memory. */
+  readonly memory: Machine['memory'];
+  readonly random: KernelBase['random'];
+  readonly warnings: KernelBase['warnings'];
+  readonly cpu: KernelBase['cpu'];
+  readonly interrupts: KernelBase['interrupts'];
+  readonly scheduler: KernelBase['scheduler'];
+  readonly frames: KernelBase['frames'];
+  readonly allocator: KernelBase['allocator'];
+  readonly locks: KernelBase['locks'];
+  readonly vm: KernelBase['vm'];
   readonly spawnProcess: KernelBase['spawnProcess'];
   readonly trace = new LinuxTrace();
   readonly faults: LinuxFaults;
-  private readonly initcalls: (() => Sleeps<void>)[] = [];
+  /** For work of nobody in particular (system_wq). */
+  readonly system_wq: WorkQueue;
+  private readonly initcalls: (() => void)[] = [];
 
   constructor(machine: Machine, options: LinuxOptions) {
     const base = createKernelBase({
       ...options,
       machine,
-      seed: options.seed ?? 1,
-      order: options.schedule === 'seed' ? 'seeded' : 'fifo',
       makeLocal: (task) => new LinuxTask(task),
       ...(options.trackSleeps === true ? { tracker: new SleepTracker() } : {}),
     });
     this.machine = machine;
-    this.memory = machine.memory;
     this.options = options;
+    this.memory = machine.memory;
     this.random = base.random;
     this.warnings = base.warnings;
     this.cpu = base.cpu;
@@ -128,7 +126,8 @@ export class LinuxCore {
     this.locks = base.locks;
     this.vm = base.vm;
     this.spawnProcess = base.spawnProcess;
-    this.faults = new LinuxFaults(this.random);
+    this.faults = new LinuxFaults(base.random, base.allocator.failures);
+    this.system_wq = new WorkQueue(base.scheduler, 'events');
   }
 
   /** The running task; in an interrupt the interrupted one; null outside of tasks. */
@@ -137,16 +136,16 @@ export class LinuxCore {
   }
 
   /** Registers what is to be done in process context once all subjects exist; for factories. */
-  initcall(body: () => Sleeps<void>): void {
+  initcall(body: () => void): void {
     this.initcalls.push(body);
   }
 
   /** Runs the initcalls in a task of their own, in the order of registration. */
   init(): void {
     const { initcalls } = this;
-    if (initcalls.length === 0) return;
+    // biome-ignore lint/correctness/useYield: process context is all that is wanted
     this.scheduler.complete('init', function* () {
-      for (const initcall of initcalls) yield* initcall();
+      for (const initcall of initcalls) initcall();
     });
   }
 }

@@ -1,19 +1,16 @@
 // What Linux keeps per task beside what every kernel keeps: the fields of task_struct that block I/O looks at.
 
 import type { Task } from '../kernel/index.ts';
-import type { Bio } from './bio-struct.ts';
-
-/** Bios in a row, through bi_next. */
-export class BioList {
-  head: Bio | null = null;
-  tail: Bio | null = null;
-}
+import type { BioList } from './bio-list.ts';
 
 /** `current` of Linux. */
 export class LinuxTask {
   readonly task: Task;
-  /** Bios that wait until the active make_request function has returned; non-null while one is active. */
-  bio_list: BioList | null = null;
+  /**
+   * Bios that wait until the active make_request function has returned; non-null while one is active. With sorted
+   * submission the second list holds those that waited already when the active function was called.
+   */
+  bio_list: readonly [BioList, BioList] | null = null;
 
   constructor(task: Task) {
     this.task = task;

@@ -2,7 +2,7 @@
 // tell: pins, copies and DMA mappings. Nobody listens by default, and then a trace point is one comparison.
 
 import type { NoSleep } from '../kernel/index.ts';
-import type { Bio, BioQueue } from './bio-struct.ts';
+import type { Bio, BioQueue, BlockDevice } from './bio-struct.ts';
 
 /** What a trace point sees of a request. */
 export interface TracedRequest {
@@ -36,8 +36,8 @@ export interface TraceListener {
   block_bio_bounce?(q: BioQueue, bio: Bio): NoSleep;
   /** A bio was cut; called with the front, and the first sector of the rest. */
   block_split?(q: BioQueue, bio: Bio, new_sector: number): NoSleep;
-  /** A bio went from a partition or a stacked device to another place; `from` is the old sector. */
-  block_bio_remap?(q: BioQueue, bio: Bio, dev: number, from: number): NoSleep;
+  /** A bio went from a partition or a stacked device to another place; `dev` and `from` are where it was. */
+  block_bio_remap?(q: BioQueue, bio: Bio, dev: BlockDevice, from: number): NoSleep;
   /** A bio that went to a queue has ended. */
   block_bio_complete?(q: BioQueue, bio: Bio, error: number): NoSleep;
   block_bio_backmerge?(q: BioQueue, rq: TracedRequest, bio: Bio): NoSleep;
@@ -88,7 +88,7 @@ export class LinuxTrace {
     if (this.active) for (const listener of this.listeners) listener.block_split?.(q, bio, new_sector);
   }
 
-  block_bio_remap(q: BioQueue, bio: Bio, dev: number, from: number): void {
+  block_bio_remap(q: BioQueue, bio: Bio, dev: BlockDevice, from: number): void {
     if (this.active) for (const listener of this.listeners) listener.block_bio_remap?.(q, bio, dev, from);
   }
 
