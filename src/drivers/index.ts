@@ -1,4 +1,5 @@
 // The hardware part of the drivers: what programs a controller, for any kernel.
 
 export { Aha1542Error, attachAha1542 } from './aha1542.ts';
+export { AhciError, type AhciOptions, attachAhci } from './ahci.ts';
 export * from './driver.ts';
