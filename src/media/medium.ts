@@ -1,7 +1,11 @@
 /**
  * What a disk's bytes are when the host holds them. A medium is either synchronous (files in Node: the machine
- * can run to completion in one call) or asynchronous (networks, browsers: `runAsync`). Offsets and lengths are
- * bytes; a medium is told whole sectors only, save for the part of a request that a fault cut short.
+ * can run to completion in one call) or asynchronous (networks, browsers: `settleAsync`, `runAsync`). Offsets
+ * and lengths are bytes; a medium is told whole sectors only, save for the part of a request that a fault cut
+ * short or that the controller's scatter list did not cover.
+ *
+ * A medium that fails throws, best a MediumError whose `transferred` says how far it came: the guest sees a
+ * medium error at that sector, and the message is in `machine.mediaFailures`.
  */
 export interface MediumShape {
   /** For messages: a path, a URL. */
@@ -24,7 +28,10 @@ export interface SyncMedium extends MediumShape {
   close(): void;
 }
 
-/** Buffers are the machine's own staging memory, untouched until the promise settles. Errors reject. */
+/**
+ * Buffers are the machine's own staging memory, untouched until the promise settles. Errors reject. Writes,
+ * discards and flushes are asked for one after the other; reads may be in flight beside them.
+ */
 export interface AsyncMedium extends MediumShape {
   readonly sync: false;
   read(offset: number, buffer: Uint8Array): Promise<number>;

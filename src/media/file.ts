@@ -1,0 +1,263 @@
+// A raw image file as a medium. Only for Node: its modules are loaded when a file is opened, so that a browser
+// can load the rest.
+
+import type * as Fs from 'node:fs';
+import { lengthOf, lengthOn, sliceOf } from './buffers.ts';
+import { MediumError, type MediumReason } from './error.ts';
+import type { SyncMedium } from './medium.ts';
+
+export interface FileOptions {
+  /** Default false: a file that may only be read is then refused. */
+  readonly readOnly?: boolean;
+  /** Makes the file, of this many bytes, where there is none; one that exists must have that size. */
+  readonly create?: number;
+  /** The size must be a multiple of this; default 512. */
+  readonly sectorBytes?: 512 | 4096;
+}
+
+/** Buffers of one system call (IOV_MAX of Linux and the BSDs). */
+const VECTOR_MAX = 1024;
+/** Bytes that discard() looks at, and makes zero, at a time. */
+const DISCARD_BYTES = 65536;
+
+/**
+ * Opens a raw image. Bytes go straight between the file and the machine's RAM. flush() returns when they are
+ * on the disk. discard() writes zeroes, because Node cannot punch holes: but only where something else is, so
+ * that a sparse file stays sparse. Throws MediumError, whose message names the file and what would be right.
+ * Nothing keeps two machines from opening one file for writing: don't, put an overlay over it.
+ */
+export async function openFile(path: string, options: FileOptions = {}): Promise<SyncMedium> {
+  const fs = await import('node:fs');
+  const { readOnly = false, create, sectorBytes = 512 } = options;
+  if (create !== undefined) createFile(fs, path, create, sectorBytes);
+  checkKind(fs, path);
+  const fd = openDescriptor(fs, path, readOnly);
+  try {
+    const { size } = fs.fstatSync(fd);
+    checkSize(path, size, sectorBytes, create);
+    return new FileMedium(fs, fd, path, size, readOnly);
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
+function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: number): void {
+  if (!(Number.isSafeInteger(bytes) && bytes > 0 && bytes % sectorBytes === 0)) {
+    throw new MediumError(`${path}: cannot create it with ${sizeRule(bytes, sectorBytes)}`, 'size');
+  }
+  let fd: number;
+  try {
+    fd = fs.openSync(path, 'wx', 0o666);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    throw fileError(path, 'cannot be created', error);
+  }
+  try {
+    fs.ftruncateSync(fd, bytes);
+  } catch (error) {
+    fs.unlinkSync(path);
+    throw fileError(path, `cannot be made ${bytes} bytes long`, error);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Before it is opened: opening a pipe would wait for its other end. */
+function checkKind(fs: typeof Fs, path: string): void {
+  let stat: Fs.Stats;
+  try {
+    stat = fs.statSync(path);
+  } catch (error) {
+    throw fileError(path, 'cannot be opened', error);
+  }
+  if (stat.isFile()) return;
+  const what = stat.isDirectory() ? 'a directory' : 'no regular file';
+  throw new MediumError(`${path}: it is ${what}; an image is a regular file`, 'not-a-file');
+}
+
+function openDescriptor(fs: typeof Fs, path: string, readOnly: boolean): number {
+  try {
+    return fs.openSync(path, readOnly ? 'r' : 'r+');
+  } catch (error) {
+    const code = codeOf(error);
+    const canRead =
+      !readOnly && (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') && isReadable(fs, path);
+    throw fileError(path, canRead ? 'may only be read; open it read-only' : 'cannot be opened', error);
+  }
+}
+
+function isReadable(fs: typeof Fs, path: string): boolean {
+  try {
+    fs.accessSync(path, fs.constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkSize(path: string, size: number, sectorBytes: number, create: number | undefined): void {
+  if (create !== undefined && size !== create) {
+    throw new MediumError(
+      `${path}: it exists with ${size} bytes, not ${create}; remove it, or open it without a size`,
+      'exists',
+    );
+  }
+  if (size === 0) {
+    throw new MediumError(
+      `${path}: it is empty; an image has at least one sector, ${sectorBytes} bytes`,
+      'size',
+    );
+  }
+  if (size % sectorBytes !== 0)
+    throw new MediumError(`${path}: it has ${sizeRule(size, sectorBytes)}`, 'size');
+}
+
+function sizeRule(size: number, sectorBytes: number): string {
+  const below = size - (size % sectorBytes);
+  const near = below > 0 ? `${below} or ${below + sectorBytes}` : `${sectorBytes}`;
+  const right = size > 0 && Number.isSafeInteger(size) ? `; ${near} would be right` : '';
+  return `${size} bytes, which is no multiple of the sector, ${sectorBytes} bytes${right}`;
+}
+
+class FileMedium implements SyncMedium {
+  readonly sync = true;
+  readonly name: string;
+  readonly bytes: number;
+  readonly readOnly: boolean;
+  readonly #fs: typeof Fs;
+  #fd: number;
+
+  constructor(fs: typeof Fs, fd: number, path: string, bytes: number, readOnly: boolean) {
+    this.#fs = fs;
+    this.#fd = fd;
+    this.name = path;
+    this.bytes = bytes;
+    this.readOnly = readOnly;
+  }
+
+  readv(offset: number, buffers: readonly Uint8Array[]): number {
+    return this.#move('read', offset, buffers, (part, at) => this.#fs.readvSync(this.#open(), part, at));
+  }
+
+  writev(offset: number, buffers: readonly Uint8Array[]): number {
+    this.#checkWritable();
+    return this.#move('write', offset, buffers, (part, at) => this.#fs.writevSync(this.#open(), part, at));
+  }
+
+  flush(): void {
+    const fd = this.#open();
+    if (this.readOnly) return;
+    try {
+      this.#fs.fdatasyncSync(fd);
+    } catch (error) {
+      throw fileError(this.name, 'cannot be flushed', error);
+    }
+  }
+
+  discard(offset: number, bytes: number): void {
+    this.#checkWritable();
+    const length = lengthOn(this.bytes, offset, bytes);
+    const found = new Uint8Array(Math.min(length, DISCARD_BYTES));
+    const zeroes = new Uint8Array(found.length);
+    for (let done = 0; done < length; ) {
+      const n = Math.min(found.length, length - done);
+      try {
+        const read = this.readv(offset + done, [found.subarray(0, n)]);
+        if (read < n || Buffer.compare(found.subarray(0, n), zeroes.subarray(0, n)) !== 0) {
+          this.writev(offset + done, [zeroes.subarray(0, n)]);
+        }
+      } catch (error) {
+        throw at(error, done);
+      }
+      done += n;
+    }
+  }
+
+  close(): void {
+    if (this.#fd < 0) return;
+    this.#fs.closeSync(this.#fd);
+    this.#fd = -1;
+  }
+
+  /** Repeats `call` until everything is moved, or the file ends, which only another program can have cut off. */
+  #move(
+    verb: 'read' | 'write',
+    offset: number,
+    buffers: readonly Uint8Array[],
+    call: (part: Uint8Array[], at: number) => number,
+  ): number {
+    const length = lengthOn(this.bytes, offset, lengthOf(buffers));
+    let done = 0;
+    let first = 0;
+    let rest = length === lengthOf(buffers) ? buffers : sliceOf(buffers, 0, length);
+    while (done < length) {
+      const part = rest.slice(first, first + VECTOR_MAX);
+      const asked = lengthOf(part);
+      let n: number;
+      try {
+        n = call(part, offset + done);
+      } catch (error) {
+        if (error instanceof MediumError) throw error;
+        throw fileError(this.name, `${verb} at byte ${offset + done} failed`, error, done);
+      }
+      if (n === 0 && asked > 0) break;
+      done += n;
+      first += part.length;
+      if (n < asked) {
+        rest = sliceOf(buffers, done, length - done);
+        first = 0;
+      }
+    }
+    return done;
+  }
+
+  #open(): number {
+    if (this.#fd < 0) throw new MediumError(`${this.name}: it is closed`, 'closed');
+    return this.#fd;
+  }
+
+  #checkWritable(): void {
+    if (this.readOnly) throw new MediumError(`${this.name}: it was opened read-only`, 'read-only');
+  }
+}
+
+/** The error of a part of a longer operation, `before` bytes into it. */
+function at(error: unknown, before: number): unknown {
+  if (!(error instanceof MediumError)) return error;
+  const { message, reason, cause } = error;
+  return new MediumError(message, reason, { transferred: before + error.transferred, cause });
+}
+
+const REASONS: Readonly<Record<string, MediumReason>> = {
+  ENOENT: 'missing',
+  ENOTDIR: 'missing',
+  EACCES: 'permission',
+  EPERM: 'permission',
+  EISDIR: 'not-a-file',
+  EROFS: 'read-only',
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  EFBIG: 'no-space',
+};
+
+const PLAIN: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'a part of the path is no directory',
+  EACCES: 'no permission',
+  EPERM: 'no permission',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota is used up',
+  EFBIG: 'the file system takes no file of that size',
+};
+
+function fileError(path: string, what: string, cause: unknown, transferred = 0): MediumError {
+  const code = codeOf(cause);
+  const why = PLAIN[code] ?? (cause instanceof Error ? cause.message : String(cause));
+  return new MediumError(`${path}: ${what}: ${why}`, REASONS[code] ?? 'failed', { transferred, cause });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
