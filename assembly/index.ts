@@ -6,10 +6,10 @@ import { deviceAt } from './bus/device';
 import { setWritten } from './bus/guard';
 import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
-import { AT_IRQ_CHANGES, AT_WAITING_REQUEST } from './bus/layout';
+import { AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
 import { addRam as addRamRegion } from './bus/ram';
 import { attach, create, deliver, read, readConfig, reset, write, writeConfig } from './dispatch';
-import { hostReady, createDisk as newDisk, Request, waitsForHost } from './media/media';
+import { hostFail, hostReady, createDisk as newDisk, Request, waitsForHost } from './media/media';
 
 /** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
 export function init(bytes: u32): u32 {
@@ -71,25 +71,25 @@ export function nextDeadline(): f64 {
 
 /**
  * Runs the hardware up to virtual time `until` ns, or until an interrupt changes (after everything that is
- * due at that moment), or a medium has to wait for the host, or `budget` events were delivered. RUN_*.
+ * due at that moment), or a medium has to wait for the host, or `budget` events were delivered. RUN_*. An
+ * interrupt that changed before it broke off for the host or the budget still counts in the next call.
  */
 export function run(until: f64, budget: u32): u32 {
   const limit: u64 = until >= 9007199254740992.0 ? 9007199254740992 : <u64>until;
-  const changes = load<u32>(AT_IRQ_CHANGES);
+  if (load<u32>(AT_RUN_BROKE_OFF) == 0) store<u32>(AT_RUN_CHANGES, load<u32>(AT_IRQ_CHANGES));
+  store<u32>(AT_RUN_BROKE_OFF, 0);
   while (true) {
     const due = nextDue();
-    if (due > clockNow() && load<u32>(AT_IRQ_CHANGES) != changes) return RUN_IRQ;
+    if (due > clockNow() && load<u32>(AT_IRQ_CHANGES) != load<u32>(AT_RUN_CHANGES)) return RUN_IRQ;
     if (due > limit) {
       if (limit > clockNow()) setNow(limit);
       return RUN_TIME;
     }
     if (due > clockNow()) setNow(due);
     const tag = headTag();
-    if (headCode() >= <u32>EVENT_BUS && waitsForHost(changetype<Request>(<usize>tag))) {
-      store<u32>(AT_WAITING_REQUEST, tag);
-      return RUN_MEDIA;
-    }
-    if (budget-- == 0) return RUN_BUDGET;
+    if (headCode() >= <u32>EVENT_BUS && waitsForHost(changetype<Request>(<usize>tag)))
+      return breakOff(RUN_MEDIA);
+    if (budget-- == 0) return breakOff(RUN_BUDGET);
     const device = headDevice();
     const code = headCode();
     dropHead();
@@ -97,14 +97,24 @@ export function run(until: f64, budget: u32): u32 {
   }
 }
 
+function breakOff(why: u32): u32 {
+  store<u32>(AT_RUN_BROKE_OFF, 1);
+  return why;
+}
+
 /** Lowest pending message-signalled vector, taken off the list; −1: none. */
 export function takeMessage(): i32 {
   return takeIrqMessage();
 }
 
-/** The host finished what mediaStart() or mediaFinish() left open. `failedAt`: byte of the error, −1: none. */
-export function mediaReady(request: u32, failedAt: f64): void {
-  hostReady(changetype<Request>(<usize>request), failedAt < 0 ? u64.MAX_VALUE : <u64>failedAt);
+/** The host did what mediaStart() or mediaFinish() left open. `request` is the handle that they had. */
+export function mediaReady(request: u32): void {
+  hostReady(request);
+}
+
+/** The medium failed at byte `failedAt` of the request; `status` is MEDIA_ERROR or what else hinders it. */
+export function mediaFail(request: u32, status: u32, failedAt: f64): void {
+  hostFail(request, status, <u64>failedAt);
 }
 
 export function enableGuard(flags: u32, mappings: u32): u32 {

@@ -1,7 +1,18 @@
 // Virtual time, and what is to happen in it: a binary heap of events ordered by time, then by the order in
 // which they were scheduled. The heap is data in the arena, so a snapshot holds it.
+import { EVENT_BUS } from './codes';
 import { Device } from './device';
-import { AT_EVENT_COUNT, AT_EVENT_SEQUENCE, AT_EVENTS, AT_NOW, EVENT_MAX, EVENT_STRIDE } from './layout';
+import {
+  AT_EVENT_COUNT,
+  AT_EVENT_CURRENT,
+  AT_EVENT_OWN,
+  AT_EVENT_SEQUENCE,
+  AT_EVENTS,
+  AT_NOW,
+  EVENT_MAX,
+  EVENT_STRIDE,
+  REQUEST_MAX,
+} from './layout';
 
 const DUE: usize = 0;
 const SEQUENCE: usize = 8;
@@ -19,14 +30,31 @@ export function setNow(ns: u64): void {
 
 /**
  * Has `device` told of `code` and `tag` in `delay` ns. False when the queue is full: only then, and the
- * model has to do without (every model bounds what it has in flight).
+ * model has to do without (every model bounds what it has in flight). Room for one event of every media
+ * request is kept free of the models' own.
  */
 export function schedule(d: Device, code: u32, tag: u32, delay: u64): bool {
-  const count = load<u32>(AT_EVENT_COUNT);
-  if (count == EVENT_MAX) return false;
-  const due = now() + delay;
   const sequence = load<u32>(AT_EVENT_SEQUENCE);
   store<u32>(AT_EVENT_SEQUENCE, sequence + 1);
+  return insert(d, code, tag, now() + delay, sequence);
+}
+
+/**
+ * As schedule() with no delay, but in the place of the event that is being delivered: before everything
+ * else that is due now.
+ */
+export function scheduleNext(d: Device, code: u32, tag: u32): bool {
+  return insert(d, code, tag, now(), load<u32>(AT_EVENT_CURRENT));
+}
+
+function insert(d: Device, code: u32, tag: u32, due: u64, sequence: u32): bool {
+  const count = load<u32>(AT_EVENT_COUNT);
+  if (code < <u32>EVENT_BUS) {
+    const own = load<u32>(AT_EVENT_OWN);
+    if (own == EVENT_MAX - REQUEST_MAX) return false;
+    store<u32>(AT_EVENT_OWN, own + 1);
+  }
+  assert(count < <u32>EVENT_MAX);
   store<u32>(AT_EVENT_COUNT, count + 1);
   const at = up(count, due, sequence);
   store<u64>(at + DUE, due);
@@ -46,17 +74,16 @@ export function cancel(d: Device, code: u32, tag: u32): void {
       load<u32>(at + DEVICE) == <u32>changetype<usize>(d) &&
       load<u32>(at + CODE) == code &&
       load<u32>(at + TAG) == tag;
-    if (hit) remove(i);
-    else i++;
+    i = hit ? min(i, remove(i)) : i + 1;
   }
 }
 
-/** Takes back every event of `device`. */
+/** Takes back every event of `device`; dropRequest() does that for media requests. */
 export function cancelAll(d: Device): void {
   let i: u32 = 0;
   while (i < load<u32>(AT_EVENT_COUNT)) {
-    if (load<u32>(entry(i) + DEVICE) == <u32>changetype<usize>(d)) remove(i);
-    else i++;
+    const hit = load<u32>(entry(i) + DEVICE) == <u32>changetype<usize>(d);
+    i = hit ? min(i, remove(i)) : i + 1;
   }
 }
 
@@ -76,13 +103,16 @@ export function headTag(): u32 {
   return load<u32>(<usize>AT_EVENTS + TAG);
 }
 export function dropHead(): void {
+  store<u32>(AT_EVENT_CURRENT, load<u32>(<usize>AT_EVENTS + SEQUENCE));
   remove(0);
 }
 
-function remove(i: u32): void {
+/** Removes entry `i`. Returns where the entry went that took its place: nothing before that was moved. */
+function remove(i: u32): u32 {
   const last = load<u32>(AT_EVENT_COUNT) - 1;
   store<u32>(AT_EVENT_COUNT, last);
-  if (i == last) return;
+  if (load<u32>(entry(i) + CODE) < <u32>EVENT_BUS) store<u32>(AT_EVENT_OWN, load<u32>(AT_EVENT_OWN) - 1);
+  if (i == last) return i;
   // The last entry takes the free place, then finds its own.
   const from = entry(last);
   const due = load<u64>(from + DUE);
@@ -92,6 +122,7 @@ function remove(i: u32): void {
       ? up(i, due, sequence)
       : down(i, last, due, sequence);
   memory.copy(at, from, EVENT_STRIDE);
+  return <u32>((at - AT_EVENTS) / EVENT_STRIDE);
 }
 
 /** Moves parents down from place `i` until one is earlier than the newcomer; where the newcomer goes. */

@@ -101,7 +101,7 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
     let n: u32;
     if (region != 0) {
       n = runLength(d, driven, region, left);
-      if (!append(inRegion(region, driven), n)) break;
+      if (!appendRun(inRegion(region, driven), n)) break;
       if (load<u32>(AT_GUARD_FLAGS) != 0) {
         guardAccess(d, at, driven, region, n, direction);
         if (direction == DMA_READ) guardSent(d, at, driven, region, n);
@@ -109,13 +109,13 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
     } else {
       n = d.master == 0 ? left : holeLength(d, driven, left);
       if (n > <u32>PAGE_BYTES) n = PAGE_BYTES;
-      if (!append(direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
+      if (!appendRun(direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
       fault(d, at, driven, n, direction);
     }
     at += n;
     left -= n;
   }
-  count(d, address, bytes - left, direction);
+  if (left < bytes) count(d, address, bytes - left, direction);
   return bytes - left;
 }
 
@@ -128,7 +128,7 @@ function fault(d: Device, address: u64, driven: u64, bytes: u32, direction: u32)
 }
 
 /** Adds `bytes` bytes of module memory at `at` to the run list; false when it is full. */
-export function append(at: usize, bytes: u32): bool {
+export function appendRun(at: usize, bytes: u32): bool {
   const runs = load<u32>(AT_MOVE_RUNS);
   const next: usize = AT_RUNS + runs * RUN_STRIDE;
   if (runs > 0) {

@@ -76,8 +76,6 @@ export const AT_MOVE_FAULT = 0x100e0;
 export const AT_MOVE_PENDING_BYTES = 0x100e4;
 /** Fault plan entries in use. */
 export const AT_FAULT_COUNT = 0x100e8;
-/** Why the last call of run() returned to wait: the media request it waits for. */
-export const AT_WAITING_REQUEST = 0x100ec;
 /** RAM regions: up to RAM_MAX entries of RAM_STRIDE bytes. */
 export const AT_RAM = 0x10100;
 export const RAM_MAX = 16;
@@ -94,6 +92,16 @@ export const DEVICE_MAX = 64;
 export const AT_DISKS = 0x10400;
 export const DISK_MAX = 128;
 
+/** Events in the queue that are a model's own: they leave room for one event of every media request. */
+export const AT_EVENT_OWN = 0x10600;
+/** Sequence number of the event that was delivered last. */
+export const AT_EVENT_CURRENT = 0x10604;
+/** Interrupt changes that the host knows of; non-zero: run() broke off for the host, and they still count. */
+export const AT_RUN_CHANGES = 0x10608;
+export const AT_RUN_BROKE_OFF = 0x1060c;
+/** Data mover: non-zero where the request ends early, so that each segment is compared with that end. */
+export const AT_MOVE_LIMITED = 0x10610;
+
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;
 export const SCRATCH_BYTES = 0x800;
@@ -109,10 +117,11 @@ export const AT_NOWHERE = 0x1a000;
 export const AT_EVENTS = 0x1b000;
 export const EVENT_MAX = 8192;
 export const EVENT_STRIDE = 32;
-/** Media requests. */
+/** Media requests. The host knows one by its number and, above REQUEST_BITS, how often that was given away. */
 export const AT_REQUESTS = 0x5b000;
 export const REQUEST_MAX = 4096;
 export const REQUEST_STRIDE = 96;
+export const REQUEST_BITS = 12;
 /** Fault plan. */
 export const AT_FAULTS = 0xbb000;
 export const FAULT_MAX = 256;

@@ -3,13 +3,14 @@
 // The state lives from the first of these calls to the last, within one call into the module.
 
 import { MEDIA_OK } from '../media/codes';
-import { Request, requestTransfer } from '../media/media';
+import { Request, reachLimit, readableEnd, requestTransfer } from '../media/media';
 import { DMA_OK, DMA_READ, DMA_WRITE } from './codes';
 import { Device } from './device';
-import { append, dmaRuns } from './dma';
+import { appendRun, dmaRuns } from './dma';
 import {
   AT_MOVE_BUFFER,
   AT_MOVE_FAULT,
+  AT_MOVE_LIMITED,
   AT_MOVE_OFFSET,
   AT_MOVE_PENDING_BYTES,
   AT_MOVE_RUNS,
@@ -25,6 +26,7 @@ export function moveRequest(r: Request, offset: u64, toMemory: bool): void {
   begin(toMemory);
   store<u32>(AT_MOVE_SOURCE, changetype<usize>(r));
   store<u64>(AT_MOVE_OFFSET, offset);
+  if (readableEnd(r) != u64.MAX_VALUE) store<u32>(AT_MOVE_LIMITED, 1);
 }
 
 /** Begins to move bytes of the model's own memory at `buffer`. */
@@ -39,6 +41,12 @@ export function moveBuffer(buffer: usize, toMemory: bool): void {
  * of any segment so far that met no RAM (those bytes read as ones, or are dropped).
  */
 export function moveSegment(d: Device, address: u64, bytes: u32): u32 {
+  if (load<u32>(AT_MOVE_LIMITED) == 0) append(d, address, bytes);
+  else appendReadable(d, address, bytes);
+  return load<u32>(AT_MOVE_FAULT);
+}
+
+function append(d: Device, address: u64, bytes: u32): void {
   const direction = load<u32>(AT_MOVE_TO_MEMORY) != 0 ? DMA_WRITE : DMA_READ;
   while (bytes > 0) {
     const n = dmaRuns(d, address, bytes, direction);
@@ -47,14 +55,26 @@ export function moveSegment(d: Device, address: u64, bytes: u32): u32 {
     bytes -= n;
     if (bytes > 0) flush();
   }
-  return load<u32>(AT_MOVE_FAULT);
+}
+
+/** As append(), as far as the medium has data: what cannot be read never reaches memory. */
+function appendReadable(d: Device, address: u64, bytes: u32): void {
+  if (load<u32>(AT_MOVE_STATUS) != MEDIA_OK) return;
+  const r = changetype<Request>(<usize>load<u32>(AT_MOVE_SOURCE));
+  const at = load<u64>(AT_MOVE_OFFSET) + load<u32>(AT_MOVE_PENDING_BYTES);
+  const end = readableEnd(r);
+  const good: u32 = at >= end ? 0 : <u32>min(<u64>bytes, end - at);
+  append(d, address, good);
+  if (good == bytes) return;
+  flush();
+  store<u32>(AT_MOVE_STATUS, reachLimit(r));
 }
 
 /** Moves the next `bytes` bytes to or from module memory at `at` (a sector buffer, on-chip memory). */
 export function moveInside(at: usize, bytes: u32): void {
-  if (!append(at, bytes)) {
+  if (!appendRun(at, bytes)) {
     flush();
-    append(at, bytes);
+    appendRun(at, bytes);
   }
   store<u32>(AT_MOVE_PENDING_BYTES, load<u32>(AT_MOVE_PENDING_BYTES) + bytes);
 }
@@ -76,6 +96,7 @@ function begin(toMemory: bool): void {
   store<u32>(AT_MOVE_PENDING_BYTES, 0);
   store<u32>(AT_MOVE_STATUS, MEDIA_OK);
   store<u32>(AT_MOVE_FAULT, DMA_OK);
+  store<u32>(AT_MOVE_LIMITED, 0);
 }
 
 function flush(): void {
@@ -102,7 +123,7 @@ function flush(): void {
 }
 
 /** Copies between consecutive bytes at `at` and the runs of the list. */
-export function copyRuns(at: usize, runs: u32, toMemory: bool): void {
+function copyRuns(at: usize, runs: u32, toMemory: bool): void {
   for (let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE; run < end; run += RUN_STRIDE) {
     const memoryAt: usize = load<u32>(run);
     const bytes = load<u32>(run, 4);

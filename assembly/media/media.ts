@@ -1,8 +1,17 @@
 // Media: where a disk's sectors are. A controller begins a request, is told by EVENT_MEDIA_DATA when the
 // medium can move data (its virtual time is fixed here, at submission), walks its scatter list through the
-// mover, and finishes the request; if the medium is still busy then, EVENT_MEDIA_DONE follows.
+// mover, and finishes the request, after an error too: what was moved before it still has to reach the
+// medium. If the medium is still busy then, EVENT_MEDIA_DONE follows, at the same virtual time and before
+// everything else that is due. It finishes from its events, not from a register access: a medium that answers
+// at once and one that answers later then look the same to the guest.
+//
+// A snapshot holds the requests and their events as they are; what it cannot hold is the host's half of those
+// whose `held` is set. Whoever restores one has the host begin again: for every request with `held` set,
+// mediaStart() with the handle that it has now, and where its state is STATE_STORE the bytes that were
+// gathered (the host saves them with the snapshot) and mediaFinish(). The virtual times are fixed already,
+// so the answer may come whenever it does. Answers from before the restore must not reach the module.
 import { reserve } from '../bus/arena';
-import { cancel, schedule } from '../bus/clock';
+import { cancel, schedule, scheduleNext } from '../bus/clock';
 import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE } from '../bus/codes';
 import { Device } from '../bus/device';
 import {
@@ -12,9 +21,13 @@ import {
   AT_FAULTS,
   AT_HOST_PENDING,
   AT_REQUEST_FREE,
+  AT_REQUESTS,
   AT_RUNS,
   DISK_MAX,
   FAULT_STRIDE,
+  REQUEST_BITS,
+  REQUEST_MAX,
+  REQUEST_STRIDE,
   RUN_STRIDE,
 } from '../bus/layout';
 import { trace } from '../bus/trace';
@@ -39,6 +52,7 @@ import {
   MEDIA_DISCARD,
   MEDIA_ERROR,
   MEDIA_FLUSH,
+  MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
   MEDIA_READ,
@@ -83,18 +97,26 @@ export class Request {
   sector: u64;
   errorSector: u64;
   sectors: u32;
-  /** REQUEST_* of what the request is doing. */
+  /** STATE_* of what the request is doing. */
   state: u32;
   /** Offset of the fault that strikes this request, 0: none. */
   fault: u32;
-  reserved: u32;
+  /** Non-zero while the host knows the request. */
+  held: u32;
+  /** How often the request was given away, in REQUEST_BITS less than 32: an answer to an older one is void. */
+  generation: u32;
+  /** The byte at which moving data ends, at most the request's length, and what the status is from there on. */
+  limitStatus: u32;
+  limit: u64;
 }
 
 const STATE_FREE: u32 = 0;
-/** Its event is in the queue, and nothing is missing. */
+/** Nothing is missing. */
 const STATE_READY: u32 = 1;
-/** Its event is in the queue, and the host has not answered yet. */
-const STATE_HOST: u32 = 2;
+/** EVENT_MEDIA_DATA is in the queue, and the host still fetches. */
+const STATE_FETCH: u32 = 2;
+/** EVENT_MEDIA_DONE is in the queue, and the host still stores. */
+const STATE_STORE: u32 = 3;
 
 /** A disk of `sectors` sectors; in RAM if `kind` is DISK_RAM, else in the host's hands. 0 when refused. */
 export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
@@ -127,8 +149,8 @@ export function diskById(id: u32): Disk | null {
 }
 
 /**
- * Begins a request; EVENT_MEDIA_DATA with the request's offset as tag comes to `d` at its time. The caller
- * has checked the range. Null when too many are in flight (REQUEST_MAX): the caller reports busy or waits.
+ * Begins a request; EVENT_MEDIA_DATA with the request's offset as tag comes to `d` at its time. Null when too
+ * many are in flight (REQUEST_MAX): the caller reports busy or waits.
  */
 export function beginRequest(
   d: Device,
@@ -146,140 +168,203 @@ export function beginRequest(
   r.device = changetype<usize>(d);
   r.tag = tag;
   r.operation = operation;
-  r.status = MEDIA_OK;
   r.sector = sector;
   r.sectors = sectors;
   r.errorSector = sector;
-  r.fault = load<u32>(AT_FAULT_COUNT) == 0 ? 0 : strike(disk, operation, sector, sectors);
   r.state = STATE_READY;
+  r.held = 0;
+  r.limit = bytesOf(r, disk);
+  r.limitStatus = MEDIA_OK;
+  r.status = refusal(r, disk);
+  r.fault = load<u32>(AT_FAULT_COUNT) == 0 || r.status != MEDIA_OK ? 0 : strike(r, disk);
+  if (r.fault != 0) applyFault(r, disk);
   countOperation(disk, operation);
   trace(TRACE_MEDIA, d.id, operation, <u32>sector, <u32>(sector >> 32), sectors);
-  checkRequest(r, disk);
-  if (disk.kind == DISK_HOST && r.status == MEDIA_OK) {
-    if (mediaStart(disk.id, offset, operation, <u32>sector, <u32>(sector >> 32), sectors) != 0)
-      waitForHost(r);
+  if (disk.kind == DISK_HOST && r.status == MEDIA_OK && operation != MEDIA_VERIFY) {
+    r.held = 1;
+    const handle = handleOf(r);
+    if (mediaStart(disk.id, handle, operation, <u32>sector, <u32>(sector >> 32), sectors) != 0)
+      waitForHost(r, STATE_FETCH);
   }
   schedule(d, EVENT_MEDIA_DATA, offset, duration(r, disk));
   return r;
 }
 
-/** Finishes a request whose data was moved. MEDIA_PENDING: EVENT_MEDIA_DONE comes; else endRequest() is due. */
+/**
+ * Finishes a request whose data was moved, or failed to. MEDIA_PENDING: EVENT_MEDIA_DONE comes, and
+ * Request.status says then how it ended; else endRequest() is due.
+ */
 export function finishRequest(r: Request): u32 {
   const disk = diskOf(r);
-  if (r.status != MEDIA_OK) return fail(r, disk);
-  if (disk.kind == DISK_HOST) {
-    const status = mediaFinish(disk.id, changetype<usize>(r));
+  if (r.held != 0) {
+    const status = mediaFinish(disk.id, handleOf(r));
     if (status == MEDIA_PENDING) {
-      waitForHost(r);
-      schedule(changetype<Device>(<usize>r.device), EVENT_MEDIA_DONE, changetype<usize>(r), 0);
+      waitForHost(r, STATE_STORE);
+      scheduleNext(changetype<Device>(<usize>r.device), EVENT_MEDIA_DONE, changetype<usize>(r));
       return MEDIA_PENDING;
     }
-    r.status = status;
-  } else if (r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO) {
+    r.held = 0;
+    if (status != MEDIA_OK && r.status == MEDIA_OK) failAt(r, disk, status, 0);
+  } else if (
+    disk.kind == DISK_RAM &&
+    r.status == MEDIA_OK &&
+    (r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO)
+  ) {
     const at: usize = disk.data + ((<usize>r.sector) << disk.sectorShift);
-    memory.fill(at, 0, r.sectors << disk.sectorShift);
+    memory.fill(at, 0, <usize>bytesOf(r, disk));
   }
-  return r.status == MEDIA_OK ? MEDIA_OK : fail(r, disk);
+  return r.status;
 }
 
 /** Gives the request back, once the controller has looked at its status. */
 export function endRequest(r: Request): void {
-  r.state = STATE_FREE;
-  r.nextFree = load<u32>(AT_REQUEST_FREE);
-  store<u32>(AT_REQUEST_FREE, <u32>changetype<usize>(r));
+  assert(r.state == STATE_READY);
+  const disk = diskOf(r);
+  if (r.status != MEDIA_OK) disk.errors++;
+  if (r.held != 0) mediaDrop(disk.id, handleOf(r));
+  release(r);
 }
 
 /** Gives up a request at any moment: no event comes any more, and the host forgets it. */
 export function dropRequest(r: Request): void {
+  assert(r.state != STATE_FREE);
   const offset = <u32>changetype<usize>(r);
   const d = changetype<Device>(<usize>r.device);
   cancel(d, EVENT_MEDIA_DATA, offset);
   cancel(d, EVENT_MEDIA_DONE, offset);
-  const disk = diskOf(r);
-  if (r.state == STATE_HOST) store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) - 1);
-  if (disk.kind == DISK_HOST) mediaDrop(disk.id, offset);
-  endRequest(r);
+  if (waitsForHost(r)) store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) - 1);
+  if (r.held != 0) mediaDrop(diskOf(r).id, handleOf(r));
+  release(r);
 }
 
-/** The host has what the request waits for; `failedAt` is the byte at which the medium failed, or all ones. */
-export function hostReady(r: Request, failedAt: u64): void {
-  if (r.state != STATE_HOST) return;
+/** The host has done what the request waits for. Void for a request that was given up. */
+export function hostReady(handle: u32): void {
+  const r = byHandle(handle);
+  if (!waitsForHost(r) || handleOf(r) != handle) return;
+  if (r.state == STATE_STORE) r.held = 0;
   r.state = STATE_READY;
   store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) - 1);
-  if (failedAt != u64.MAX_VALUE) failAt(r, diskOf(r), failedAt);
+}
+
+/** The medium failed at byte `failedAt` of the request with `status`. What cannot be read shows when moved. */
+export function hostFail(handle: u32, status: u32, failedAt: u64): void {
+  const r = byHandle(handle);
+  if (r.state == STATE_FREE || handleOf(r) != handle) return;
+  if (r.operation != MEDIA_READ || r.state != STATE_FETCH) {
+    failAt(r, diskOf(r), status, failedAt);
+  } else if (failedAt < r.limit) {
+    r.limit = failedAt;
+    r.limitStatus = failure(status);
+  }
 }
 
 /** Whether the event at the head of the queue has to wait for the host. */
 export function waitsForHost(r: Request): bool {
-  return r.state == STATE_HOST;
+  return r.state >= STATE_FETCH;
 }
 
 /**
  * Moves `bytes` bytes from byte `offset` of the request on between the medium and the run list. The mover
- * calls it. Returns the request's status: bytes before the place of an error are moved.
+ * calls it. Returns the request's status: bytes before the place of an error are moved, none after it.
  */
 export function requestTransfer(r: Request, offset: u64, bytes: u32, runs: u32, toMemory: bool): u32 {
+  if (r.status != MEDIA_OK) return r.status;
   const disk = diskOf(r);
-  let good = bytes;
-  const fault = r.fault;
-  if (fault != 0) good = <u32>min(<u64>bytes, beforeFault(r, disk, fault, offset));
-  if (r.status != MEDIA_OK && good == bytes) good = 0;
-  let moved = good;
+  assert(offset + bytes <= bytesOf(r, disk));
+  const good: u32 = offset >= r.limit ? 0 : <u32>min(<u64>bytes, r.limit - offset);
   if (disk.kind == DISK_RAM) {
     ramTransfer(disk.data + ((<usize>r.sector) << disk.sectorShift) + <usize>offset, runs, good, toMemory);
   } else if (good > 0) {
-    if (good < bytes) trimRuns(good, runs);
-    moved = mediaTransfer(
+    const moved = mediaTransfer(
       disk.id,
-      changetype<usize>(r),
+      handleOf(r),
       <u32>offset,
       <u32>(offset >> 32),
       good,
-      runs,
+      good < bytes ? trimRuns(good, runs) : runs,
       toMemory ? 1 : 0,
     );
+    if (moved < good && r.status == MEDIA_OK) failAt(r, disk, MEDIA_ERROR, offset + moved);
   }
-  if (moved < bytes && !(moved == good && fault != 0 && load<u32>(fault, FAULT_AT_KIND) == FAULT_TORN)) {
-    failAt(r, disk, offset + moved);
-  }
+  return good < bytes ? reachLimit(r) : r.status;
+}
+
+/** Moving data has come to the request's end before its time: an error, or where a write is torn nothing. */
+export function reachLimit(r: Request): u32 {
+  if (r.limitStatus != MEDIA_OK) failAt(r, diskOf(r), r.limitStatus, r.limit);
   return r.status;
+}
+
+/**
+ * The byte from which on the medium has nothing to give, so that a controller never puts it into memory. Only
+ * what the fault plan says: other failures show when the data is asked for.
+ */
+export function readableEnd(r: Request): u64 {
+  const planned = r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_ERROR;
+  return planned && r.operation == MEDIA_READ ? r.limit : u64.MAX_VALUE;
 }
 
 export function diskOf(r: Request): Disk {
   return changetype<Disk>(<usize>r.disk);
 }
 
-function checkRequest(r: Request, disk: Disk): void {
+/** Bytes of data; what a flush does has none. */
+function bytesOf(r: Request, disk: Disk): u64 {
+  return (<u64>r.sectors) << disk.sectorShift;
+}
+
+/** What the host calls the request. */
+function handleOf(r: Request): u32 {
+  const index = (<u32>changetype<usize>(r) - AT_REQUESTS) / REQUEST_STRIDE;
+  return (r.generation << REQUEST_BITS) | index;
+}
+
+function byHandle(handle: u32): Request {
+  return changetype<Request>(<usize>(AT_REQUESTS + (handle & (REQUEST_MAX - 1)) * REQUEST_STRIDE));
+}
+
+function release(r: Request): void {
+  r.state = STATE_FREE;
+  r.generation = (r.generation + 1) & (u32.MAX_VALUE >>> REQUEST_BITS);
+  r.nextFree = load<u32>(AT_REQUEST_FREE);
+  store<u32>(AT_REQUEST_FREE, <u32>changetype<usize>(r));
+}
+
+/** Why the disk refuses the request, MEDIA_OK if it does not. */
+function refusal(r: Request, disk: Disk): u32 {
   const writes = r.operation == MEDIA_WRITE || r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO;
-  if (writes && disk.readOnly != 0) r.status = MEDIA_READ_ONLY;
-  else if (r.operation != MEDIA_FLUSH && (r.sector > disk.sectors || disk.sectors - r.sector < r.sectors)) {
-    r.status = MEDIA_ERROR;
-  } else if (r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_ERROR) {
+  if (writes && disk.readOnly != 0) return MEDIA_READ_ONLY;
+  if (r.operation == MEDIA_FLUSH) return MEDIA_OK;
+  return r.sector > disk.sectors || disk.sectors - r.sector < r.sectors ? MEDIA_ERROR : MEDIA_OK;
+}
+
+function applyFault(r: Request, disk: Disk): void {
+  const kind = load<u32>(r.fault, FAULT_AT_KIND);
+  const moves = r.operation == MEDIA_READ || r.operation == MEDIA_WRITE;
+  if (kind == FAULT_TORN) {
+    if (r.operation == MEDIA_WRITE) r.limit = min(r.limit, load<u64>(r.fault, FAULT_AT_ARGUMENT));
+  } else if (kind == FAULT_ERROR) {
     const first = load<u64>(r.fault, FAULT_AT_FIRST);
-    if (first > r.sector && r.operation != MEDIA_FLUSH) r.errorSector = first;
-    if (r.operation != MEDIA_READ && r.operation != MEDIA_WRITE) r.status = MEDIA_ERROR;
+    const at = r.operation == MEDIA_FLUSH || first < r.sector ? 0 : (first - r.sector) << disk.sectorShift;
+    if (moves) {
+      r.limit = at;
+      r.limitStatus = MEDIA_ERROR;
+    } else {
+      failAt(r, disk, MEDIA_ERROR, at);
+    }
   }
 }
 
-/** Bytes from `offset` on that are moved before the fault strikes. */
-function beforeFault(r: Request, disk: Disk, fault: u32, offset: u64): u64 {
-  const kind = load<u32>(fault, FAULT_AT_KIND);
-  if (kind == FAULT_DELAY) return u64.MAX_VALUE;
-  const limit =
-    kind == FAULT_TORN ? load<u64>(fault, FAULT_AT_ARGUMENT) : (r.errorSector - r.sector) << disk.sectorShift;
-  return offset < limit ? limit - offset : 0;
-}
-
 /** The first entry of the fault plan that strikes now; every entry that matches counts the request. */
-function strike(disk: Disk, operation: u32, sector: u64, sectors: u32): u32 {
+function strike(r: Request, disk: Disk): u32 {
   let found: u32 = 0;
+  const last = r.sector + (r.sectors == 0 ? 0 : r.sectors - 1);
   const end: usize = AT_FAULTS + load<u32>(AT_FAULT_COUNT) * FAULT_STRIDE;
   for (let at: usize = AT_FAULTS; at < end; at += FAULT_STRIDE) {
     if (load<u32>(at, FAULT_AT_DISK) != disk.id) continue;
-    if ((load<u32>(at, FAULT_AT_OPERATIONS) & (1 << operation)) == 0) continue;
-    const last = sector + (sectors == 0 ? 0 : sectors - 1);
-    const everywhere = operation == MEDIA_FLUSH;
-    if (!everywhere && (sector > load<u64>(at, FAULT_AT_LAST) || last < load<u64>(at, FAULT_AT_FIRST)))
+    if ((load<u32>(at, FAULT_AT_OPERATIONS) & (1 << r.operation)) == 0) continue;
+    const everywhere = r.operation == MEDIA_FLUSH;
+    if (!everywhere && (r.sector > load<u64>(at, FAULT_AT_LAST) || last < load<u64>(at, FAULT_AT_FIRST)))
       continue;
     const matched = load<u32>(at, FAULT_AT_MATCHED);
     store<u32>(at, matched + 1, FAULT_AT_MATCHED);
@@ -293,8 +378,7 @@ function strike(disk: Disk, operation: u32, sector: u64, sectors: u32): u32 {
 }
 
 function duration(r: Request, disk: Disk): u64 {
-  const bytes: u64 =
-    r.operation == MEDIA_READ || r.operation == MEDIA_WRITE ? (<u64>r.sectors) << disk.sectorShift : 0;
+  const bytes: u64 = r.operation == MEDIA_READ || r.operation == MEDIA_WRITE ? bytesOf(r, disk) : 0;
   const delay: u64 =
     r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_DELAY
       ? load<u64>(r.fault, FAULT_AT_ARGUMENT)
@@ -308,29 +392,34 @@ function countOperation(disk: Disk, operation: u32): void {
   else disk.writes++;
 }
 
-function waitForHost(r: Request): void {
-  r.state = STATE_HOST;
+function waitForHost(r: Request, state: u32): void {
+  r.state = state;
   store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) + 1);
 }
 
-function failAt(r: Request, disk: Disk, byte: u64): void {
-  if (r.status == MEDIA_OK) r.status = MEDIA_ERROR;
-  r.errorSector = r.sector + (byte >> disk.sectorShift);
+/** The request failed at byte `at`; of two failures the one at the lower sector counts. */
+function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
+  const index = min(at >> disk.sectorShift, r.sectors == 0 ? 0 : <u64>r.sectors - 1);
+  if (r.status != MEDIA_OK && r.sector + index >= r.errorSector) return;
+  r.status = failure(status);
+  r.errorSector = r.sector + index;
 }
 
-function fail(r: Request, disk: Disk): u32 {
-  disk.errors++;
-  return r.status;
+/** A status that says that something failed, whatever the host returned. */
+function failure(status: u32): u32 {
+  return status == MEDIA_READ_ONLY || status == MEDIA_NO_SPACE ? status : MEDIA_ERROR;
 }
 
-/** Shortens the run list to `bytes` bytes, by filling what is over with empty runs. */
-function trimRuns(bytes: u32, runs: u32): void {
-  for (let i: u32 = 0; i < runs; i++) {
+/** Shortens the run list to `bytes` bytes; how many runs are left. */
+function trimRuns(bytes: u32, runs: u32): u32 {
+  let i: u32 = 0;
+  for (; i < runs && bytes > 0; i++) {
     const run: usize = AT_RUNS + i * RUN_STRIDE;
     const n = min(load<u32>(run, 4), bytes);
     store<u32>(run, n, 4);
     bytes -= n;
   }
+  return i;
 }
 
 function ramTransfer(at: usize, runs: u32, bytes: u32, toMemory: bool): void {

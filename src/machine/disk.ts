@@ -15,6 +15,7 @@ export interface DiskOptions {
   readonly latencyNs?: number;
   /** Virtual picoseconds for each byte moved; default 250 (4 GB/s). */
   readonly picosecondsPerByte?: number;
+  /** Default: as the medium is; a medium that is read-only cannot be written. */
   readonly readOnly?: boolean;
   /** Whether the disk says that it has a volatile write cache; default true. */
   readonly writeCache?: boolean;
@@ -53,13 +54,16 @@ export class Disk {
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
     this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
-    this.readOnly = options.readOnly ?? this.medium?.readOnly ?? false;
+    this.readOnly = (options.readOnly ?? false) || (this.medium?.readOnly ?? false);
     const latency = options.latencyNs ?? DEFAULT_LATENCY_NS;
     if (!(latency >= 0 && latency < 2 ** 53))
       throw new MachineError(`latencyNs is ${latency}; it must be from 0 to 2^53`);
     this.#u32[(offset + DISK_LATENCY) >>> 2] = latency % 2 ** 32;
     this.#u32[(offset + DISK_LATENCY + 4) >>> 2] = Math.floor(latency / 2 ** 32);
-    this.#u32[(offset + DISK_PICOSECONDS) >>> 2] = options.picosecondsPerByte ?? DEFAULT_PICOSECONDS_PER_BYTE;
+    const picoseconds = options.picosecondsPerByte ?? DEFAULT_PICOSECONDS_PER_BYTE;
+    if (!(picoseconds >= 0 && picoseconds < 2 ** 32))
+      throw new MachineError(`picosecondsPerByte is ${picoseconds}; it must be from 0 to 2^32`);
+    this.#u32[(offset + DISK_PICOSECONDS) >>> 2] = picoseconds;
     this.#u32[(offset + DISK_READ_ONLY) >>> 2] = this.readOnly ? 1 : 0;
     this.#u32[(offset + DISK_WRITE_CACHE) >>> 2] = (options.writeCache ?? true) ? 1 : 0;
   }

@@ -39,13 +39,14 @@ const OPERATIONS: Readonly<Record<MediaOperation, number>> = {
 export interface Fault {
   readonly disk: Disk;
   /**
-   * `error`: a medium error at the first sector of the range that the request touches. `torn`: only the first
-   * `argument` bytes of a write arrive, and it reports success. `delay`: `argument` ns more.
+   * `error`: a medium error at the first sector of the range that the request touches; what is before it is
+   * moved. `torn`: only the first `argument` bytes of a write arrive, and it reports success. `delay`:
+   * `argument` ns more.
    */
   readonly kind: keyof typeof KINDS;
-  /** Default: reads and writes. */
+  /** Default: reads and writes; writes where they are torn, and no other can be. */
   readonly operations?: readonly MediaOperation[] | undefined;
-  /** Sectors that the fault is at; default: all. */
+  /** Sectors that the fault is at, in the disk's own; default: all. A flush is everywhere. */
   readonly first?: number | undefined;
   readonly last?: number | undefined;
   /** Matching requests that pass before it strikes; default 0. */
@@ -64,7 +65,7 @@ export function writeFault(buffer: ArrayBuffer, fault: Fault): void {
   if (count === FAULT_MAX) throw new MachineError(`the fault plan is full: it holds ${FAULT_MAX} entries`);
   const at = (AT_FAULTS + count * FAULT_STRIDE) >>> 2;
   const put = (field: number, value: number, name: string): void => {
-    if (!(Number.isInteger(value) && value >= 0 && value < TWO_32)) throw range(name, value, TWO_32);
+    if (!(Number.isInteger(value) && value >= 0 && value < TWO_32)) throw range(name, value, TWO_32 - 1);
     u32[at + (field >>> 2)] = value;
   };
   const putWide = (field: number, value: number, name: string): void => {
@@ -72,8 +73,8 @@ export function writeFault(buffer: ArrayBuffer, fault: Fault): void {
     u32[at + (field >>> 2)] = value % TWO_32;
     u32[at + (field >>> 2) + 1] = Math.floor(value / TWO_32);
   };
+  const operations = operationsOf(fault);
   u32.fill(0, at, at + FAULT_STRIDE / 4);
-  const operations = fault.operations ?? ['read', 'write'];
   put(FAULT_AT_DISK, fault.disk.id, 'disk');
   put(FAULT_AT_KIND, KINDS[fault.kind], 'kind');
   put(
@@ -87,6 +88,19 @@ export function writeFault(buffer: ArrayBuffer, fault: Fault): void {
   putWide(FAULT_AT_LAST, fault.last ?? 2 ** 53, 'last');
   putWide(FAULT_AT_ARGUMENT, fault.argument ?? 0, 'argument');
   u32[AT_FAULT_COUNT >>> 2] = count + 1;
+}
+
+/** What the fault strikes. Throws MachineError for an entry that never could. */
+function operationsOf(fault: Fault): readonly MediaOperation[] {
+  const { kind, first = 0, last = 2 ** 53 } = fault;
+  const operations = fault.operations ?? (kind === 'torn' ? ['write'] : ['read', 'write']);
+  if (operations.length === 0)
+    throw new MachineError('fault.operations is empty: the fault would never strike');
+  if (kind === 'torn' && operations.some((name) => name !== 'write')) {
+    throw new MachineError(`fault.operations is ${operations.join(', ')}; only a write can be torn`);
+  }
+  if (last < first) throw new MachineError(`fault.last is ${last}, before fault.first, ${first}`);
+  return operations;
 }
 
 function range(name: string, value: number, limit: number): MachineError {

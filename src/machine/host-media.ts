@@ -1,24 +1,45 @@
 // Media that the host holds: answers the module's four imports. A synchronous medium moves bytes straight
-// between itself and the RAM that the controller's scatter list names; an asynchronous one goes through a
-// staging buffer: reads are fetched at submission and copied when they are due, writes are gathered when they
-// are due and end when the medium has them.
+// between itself and the RAM that the controller's scatter list names; an asynchronous one goes through memory
+// of the host's: reads are fetched at submission and copied when they are due, writes are gathered when they
+// are due and end when the medium has them. Either way the guest sees the same bytes at the same virtual time.
+//
+// For a snapshot: what is gathered for a write (`parts`) is the one thing that the module's memory does not
+// hold. Save it with each open request; on restore forget every request here (`live`), take over the module's
+// own (see assembly/media/media.ts), and begin their reads and writes again.
 
 import { AT_RUNS, RUN_STRIDE } from '../../assembly/bus/layout.ts';
 import {
   MEDIA_DISCARD,
   MEDIA_ERROR,
   MEDIA_FLUSH,
+  MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
   MEDIA_READ,
+  MEDIA_READ_ONLY,
   MEDIA_WRITE,
   MEDIA_ZERO,
 } from '../../assembly/media/codes.ts';
-import type { AsyncMedium, Medium, SyncMedium } from '../media/medium.ts';
+import { type Medium, MediumError, type SyncMedium } from '../media/index.ts';
+import {
+  type Change,
+  counted,
+  type Fetch,
+  MediaLane,
+  type MediumFailure,
+  transferredOf,
+} from './media-lane.ts';
 import type { MediaImports } from './module.ts';
+
+/** What the module is told; both take the request's handle. */
+export interface MediaAnswers {
+  ready(request: number): void;
+  fail(request: number, status: number, failedAt: number): void;
+}
 
 interface Held {
   readonly medium: Medium;
+  readonly lane: MediaLane | null;
   readonly sectorBytes: number;
 }
 
@@ -29,166 +50,204 @@ interface Open {
   /** First byte on the medium, and bytes. */
   readonly offset: number;
   readonly bytes: number;
-  /** Asynchronous media only. */
-  staging: Uint8Array | null;
-  /** Bytes that the medium gave or took. */
-  good: number;
-  dropped: boolean;
+  /** Asynchronous media: the read, or what was gathered for the write. */
+  fetch: Fetch | null;
+  readonly parts: Change[];
+  /** The medium is at work on what ends the request. */
+  storing: boolean;
+  /** False once the module has no more use for an answer. */
+  live: boolean;
 }
 
-const NONE = -1;
 const TWO_32 = 2 ** 32;
+const FAILURES_MAX = 256;
+/** What one read of an asynchronous medium may take of the host's memory: 65,536 sectors of 4 KiB. */
+const FETCH_MAX = 2 ** 28;
 
 export class HostMedia {
   readonly imports: MediaImports;
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
-  readonly #ready: (request: number, failedAt: number) => void;
+  readonly #answers: MediaAnswers;
   readonly #held = new Map<number, Held>();
+  readonly #lanes = new Map<Medium, MediaLane>();
   readonly #open = new Map<number, Open>();
-  readonly #views: Uint8Array[] = [];
+  readonly #works = new Set<Promise<void>>();
   readonly #failures: string[] = [];
-  #wake: (() => void) | null = null;
-  #settled = 0;
+  /** Whether some medium has answered since stopFor(). */
+  #answered = false;
+  #waiting: { promise: Promise<void>; resolve: () => void } | null = null;
 
-  constructor(buffer: ArrayBuffer, ready: (request: number, failedAt: number) => void) {
+  constructor(buffer: ArrayBuffer, answers: MediaAnswers) {
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
-    this.#ready = ready;
+    this.#answers = answers;
     this.imports = {
       mediaStart: (disk, request, operation, low, high, sectors) =>
-        this.#start(disk, request, operation, (high >>> 0) * TWO_32 + (low >>> 0), sectors),
-      mediaTransfer: (_disk, request, low, high, _bytes, runs, toMemory) =>
-        this.#transfer(request, (high >>> 0) * TWO_32 + (low >>> 0), runs, toMemory !== 0),
+        this.#start(disk, request, operation, (high >>> 0) * TWO_32 + (low >>> 0), sectors >>> 0),
+      mediaTransfer: (_disk, request, low, high, bytes, runs, toMemory) =>
+        this.#transfer(request, (high >>> 0) * TWO_32 + (low >>> 0), bytes >>> 0, runs, toMemory !== 0),
       mediaFinish: (_disk, request) => this.#finish(request),
       mediaDrop: (_disk, request) => this.#drop(request),
     };
   }
 
   add(disk: number, medium: Medium, sectorBytes: number): void {
-    this.#held.set(disk, { medium, sectorBytes });
+    let lane: MediaLane | null = null;
+    if (!medium.sync) {
+      // Two disks over one medium share its order.
+      lane = this.#lanes.get(medium) ?? new MediaLane(medium);
+      this.#lanes.set(medium, lane);
+    }
+    this.#held.set(disk, { medium, lane, sectorBytes });
   }
 
-  /** What media said when they failed, in order: the devices report no more than a medium error. */
+  /** What media said when they failed, in order, the last 256. */
   get failures(): readonly string[] {
     return this.#failures;
   }
 
-  /** Resolves when some medium has answered since the last call. */
-  async wait(): Promise<void> {
-    if (this.#settled > 0) {
-      this.#settled = 0;
-      return;
+  /** The machine has stopped for a request: wait() is for an answer from now on. */
+  stopFor(): void {
+    this.#answered = false;
+  }
+
+  /** Resolves when some medium has answered since stopFor(), or none is asked. */
+  wait(): Promise<void> {
+    if (this.#answered || this.#works.size === 0) return Promise.resolve();
+    if (this.#waiting === null) {
+      let resolve = (): void => {};
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      this.#waiting = { promise, resolve };
     }
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-    this.#settled = 0;
+    return this.#waiting.promise;
+  }
+
+  /** Resolves when no medium is asked for anything any more. */
+  async idle(): Promise<void> {
+    while (this.#works.size > 0) await Promise.all(this.#works);
   }
 
   #start(disk: number, request: number, operation: number, sector: number, sectors: number): number {
     const held = this.#held.get(disk);
     if (held === undefined) return 0;
-    const { sectorBytes, medium } = held;
-    const bytes = (sectors >>> 0) * sectorBytes;
+    const { sectorBytes, lane } = held;
     const open: Open = {
       held,
       operation,
       offset: sector * sectorBytes,
-      bytes,
-      staging: null,
-      good: bytes,
-      dropped: false,
+      bytes: sectors * sectorBytes,
+      fetch: null,
+      parts: [],
+      storing: false,
+      live: true,
     };
     this.#open.set(request, open);
-    if (medium.sync) return 0;
-    if (operation === MEDIA_READ || operation === MEDIA_WRITE) open.staging = new Uint8Array(bytes);
-    if (operation !== MEDIA_READ || open.staging === null) return 0;
-    const { staging } = open;
-    this.#settle(request, open, async () => {
-      open.good = await medium.read(open.offset, staging);
-      return open.good < bytes ? open.good : NONE;
-    });
-    return 1;
+    if (lane === null || operation !== MEDIA_READ) return 0;
+    try {
+      if (open.bytes > FETCH_MAX) throw tooLong(open);
+      const { fetch, done } = lane.fetch(open.offset, open.bytes);
+      open.fetch = fetch;
+      this.#work(request, open, done);
+      return 1;
+    } catch (error) {
+      // The guest chose the length: if the host has no memory for it, that is the guest's error.
+      this.#fail(request, open, error, 0);
+      return 0;
+    }
   }
 
-  /** Runs `work` and tells the module of its end; it resolves to the byte that failed, or NONE. */
-  #settle(request: number, open: Open, work: () => Promise<number>): void {
-    const end = (failedAt: number): void => {
-      if (!open.dropped) this.#ready(request, failedAt);
-      this.#settled++;
-      this.#wake?.();
-      this.#wake = null;
-    };
-    work().then(end, (error: unknown) => {
-      this.#note(open, error);
-      open.good = 0;
-      end(0);
+  /** Tells the module when `done` is; nobody is told of a request that was given up. */
+  #work(request: number, open: Open, done: Promise<MediumFailure | null>): void {
+    const work: Promise<void> = done.then((failure) => {
+      if (failure !== null) this.#fail(request, open, failure.error, failure.at - open.offset);
+      if (open.storing && open.live) this.#open.delete(request);
+      if (open.live) this.#answers.ready(request);
+      this.#works.delete(work);
+      this.#wake();
     });
+    this.#works.add(work);
   }
 
-  #transfer(request: number, offset: number, runs: number, toMemory: boolean): number {
+  #wake(): void {
+    this.#answered = true;
+    this.#waiting?.resolve();
+    this.#waiting = null;
+  }
+
+  #transfer(request: number, offset: number, bytes: number, runs: number, toMemory: boolean): number {
     const open = this.#open.get(request);
     if (open === undefined) return 0;
     const { medium } = open.held;
-    if (open.staging !== null) return this.#stage(open.staging, open.good, offset, runs, toMemory);
-    if (!medium.sync) return 0;
     try {
-      const views = this.#viewsOf(runs);
+      if (!medium.sync) {
+        return toMemory ? this.#give(open, offset, runs) : this.#gather(open, offset, bytes, runs);
+      }
       const at = open.offset + offset;
-      return toMemory ? medium.readv(at, views) : medium.writev(at, views);
+      const views = this.#viewsOf(runs);
+      const moved = counted(toMemory ? medium.readv(at, views) : medium.writev(at, views), bytes);
+      if (moved < bytes)
+        this.#note(open, `${toMemory ? 'read' : 'write'} ended early, at byte ${at + moved}`);
+      return moved;
     } catch (error) {
-      this.#note(open, error);
-      return 0;
-    } finally {
-      this.#views.length = 0;
+      const moved = Math.min(transferredOf(error), bytes);
+      this.#fail(request, open, error, offset + moved);
+      return moved;
     }
   }
 
   #viewsOf(runs: number): Uint8Array[] {
-    for (let i = 0; i < runs; i++) {
-      const at = this.#word(AT_RUNS + i * RUN_STRIDE);
-      const bytes = this.#word(AT_RUNS + i * RUN_STRIDE + 4);
-      if (bytes > 0) this.#views.push(this.#u8.subarray(at, at + bytes));
+    const views: Uint8Array[] = [];
+    for (let run = AT_RUNS >>> 2, end = run + (runs * RUN_STRIDE) / 4; run < end; run += RUN_STRIDE / 4) {
+      const at = this.#u32[run] as number;
+      views.push(this.#u8.subarray(at, at + (this.#u32[run + 1] as number)));
     }
-    return this.#views;
+    return views;
   }
 
-  /** Copies between the staging buffer and the run list; bytes that the medium did not give are not moved. */
-  #stage(staging: Uint8Array, good: number, offset: number, runs: number, toMemory: boolean): number {
-    let moved = 0;
-    for (let i = 0; i < runs; i++) {
-      const at = this.#word(AT_RUNS + i * RUN_STRIDE);
-      const bytes = Math.min(this.#word(AT_RUNS + i * RUN_STRIDE + 4), Math.max(0, good - offset - moved));
-      const from = offset + moved;
-      if (toMemory) this.#u8.set(staging.subarray(from, from + bytes), at);
-      else staging.set(this.#u8.subarray(at, at + bytes), from);
-      moved += bytes;
+  /** Copies what was fetched into the run list. */
+  #give(open: Open, offset: number, runs: number): number {
+    const { fetch, held } = open;
+    if (fetch === null || held.lane === null) return 0;
+    const content = held.lane.content(fetch);
+    let from = offset;
+    for (const view of this.#viewsOf(runs)) {
+      const piece = content.subarray(from, from + view.length);
+      view.set(piece);
+      from += piece.length;
     }
-    return moved;
+    return from - offset;
+  }
+
+  /** Keeps what the run list holds until the request is finished. */
+  #gather(open: Open, offset: number, bytes: number, runs: number): number {
+    const data = new Uint8Array(bytes);
+    let to = 0;
+    for (const view of this.#viewsOf(runs)) {
+      data.set(view, to);
+      to += view.length;
+    }
+    open.parts.push({ offset: open.offset + offset, bytes, data });
+    return bytes;
   }
 
   #finish(request: number): number {
     const open = this.#open.get(request);
     if (open === undefined) return MEDIA_ERROR;
     const { medium } = open.held;
-    if (medium.sync) {
-      this.#open.delete(request);
-      return this.#finishNow(medium, open);
+    const done = medium.sync ? null : this.#finishLater(open);
+    if (done !== null) {
+      open.storing = true;
+      this.#work(request, open, done);
+      return MEDIA_PENDING;
     }
-    if (open.operation === MEDIA_READ) {
-      this.#open.delete(request);
-      return MEDIA_OK;
-    }
-    this.#settle(request, open, async () => {
-      const failedAt = await finishLater(medium, open);
-      this.#open.delete(request);
-      return failedAt;
-    });
-    return MEDIA_PENDING;
+    this.#open.delete(request);
+    return medium.sync ? this.#finishNow(request, medium, open) : MEDIA_OK;
   }
 
-  #finishNow(medium: SyncMedium, open: Open): number {
+  #finishNow(request: number, medium: SyncMedium, open: Open): number {
     try {
       if (open.operation === MEDIA_FLUSH) medium.flush();
       else if (open.operation === MEDIA_DISCARD || open.operation === MEDIA_ZERO) {
@@ -196,36 +255,57 @@ export class HostMedia {
       }
       return MEDIA_OK;
     } catch (error) {
-      this.#note(open, error);
+      this.#fail(request, open, error, transferredOf(error));
       return MEDIA_ERROR;
     }
   }
 
+  /** Asks an asynchronous medium for what ends the request; null where nothing does. */
+  #finishLater(open: Open): Promise<MediumFailure | null> | null {
+    const { lane } = open.held;
+    if (lane === null) return null;
+    if (open.fetch !== null) lane.forget(open.fetch);
+    if (open.operation === MEDIA_FLUSH) return lane.flush();
+    if (open.operation === MEDIA_DISCARD || open.operation === MEDIA_ZERO) {
+      return lane.discard(open.offset, open.bytes);
+    }
+    return open.operation === MEDIA_WRITE && open.parts.length > 0 ? lane.write(open.parts) : null;
+  }
+
+  /** What a write has moved reaches the medium all the same, as it does where the medium is synchronous. */
   #drop(request: number): void {
     const open = this.#open.get(request);
     if (open === undefined) return;
-    open.dropped = true;
     this.#open.delete(request);
+    open.live = false;
+    const { lane } = open.held;
+    if (lane === null) return;
+    if (open.fetch !== null) lane.forget(open.fetch);
+    if (open.parts.length > 0 && !open.storing) this.#work(request, open, lane.write(open.parts));
+    this.#wake();
   }
 
-  #note(open: Open, error: unknown): void {
-    this.#failures.push(
-      `${open.held.medium.name}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+  #fail(request: number, open: Open, error: unknown, failedAt: number): void {
+    this.#note(open, error instanceof Error ? error.message : String(error));
+    if (open.live) this.#answers.fail(request, statusOf(error), Math.max(0, failedAt));
   }
 
-  #word(at: number): number {
-    return this.#u32[at >>> 2] as number;
+  #note(open: Open, message: string): void {
+    const { name } = open.held.medium;
+    this.#failures.push(message.startsWith(name) ? message : `${name}: ${message}`);
+    if (this.#failures.length > FAILURES_MAX) this.#failures.shift();
   }
 }
 
-async function finishLater(medium: AsyncMedium, open: Open): Promise<number> {
-  if (open.operation === MEDIA_FLUSH) await medium.flush();
-  else if (open.operation === MEDIA_DISCARD || open.operation === MEDIA_ZERO) {
-    await medium.discard(open.offset, open.bytes);
-  } else if (open.staging !== null) {
-    const written = await medium.write(open.offset, open.staging);
-    if (written < open.bytes) return written;
-  }
-  return NONE;
+function tooLong(open: Open): MediumError {
+  return new MediumError(
+    `${open.held.medium.name}: a read of ${open.bytes} bytes; an asynchronous medium takes ${FETCH_MAX} at once`,
+    'failed',
+  );
+}
+
+function statusOf(error: unknown): number {
+  if (!(error instanceof MediumError)) return MEDIA_ERROR;
+  if (error.reason === 'no-space') return MEDIA_NO_SPACE;
+  return error.reason === 'read-only' ? MEDIA_READ_ONLY : MEDIA_ERROR;
 }

@@ -18,6 +18,7 @@ import {
   AT_IRQ_CHANGES,
   AT_IRQ_LINES,
   AT_SCRATCH,
+  DISK_MAX,
   SCRATCH_BYTES,
 } from '../../assembly/bus/layout.ts';
 import { DISK_HOST, DISK_RAM } from '../../assembly/media/codes.ts';
@@ -121,7 +122,10 @@ export class Machine {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.buffer = memory.buffer;
     this.#u32 = new Uint32Array(this.buffer);
-    this.#media = new HostMedia(this.buffer, (request, failedAt) => this.#hw.mediaReady(request, failedAt));
+    this.#media = new HostMedia(this.buffer, {
+      ready: (request) => this.#hw.mediaReady(request),
+      fail: (request, status, failedAt) => this.#hw.mediaFail(request, status, failedAt),
+    });
     this.#hw = instantiate(module, memory, this.#media.imports);
     this.#hw.init(Math.min(pages * 65536, 2 ** 32 - 65536));
     this.memory = new PhysMem(
@@ -177,7 +181,12 @@ export class Machine {
       Math.log2(sectorBytes),
     );
     if (offset === 0) {
-      throw new MachineError(`no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`);
+      const many = this.#disks.length >= DISK_MAX;
+      throw new MachineError(
+        many
+          ? `a machine has at most ${DISK_MAX} disks`
+          : `no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`,
+      );
     }
     const disk = new Disk(this.buffer, offset, options, bytes);
     if (options.medium !== undefined) this.#media.add(disk.id, options.medium, sectorBytes);
@@ -215,7 +224,10 @@ export class Machine {
       const why = this.#hw.run(until, EVENT_BUDGET);
       if (this.tracer.enabled) this.tracer.collect();
       if (why === RUN_IRQ) return 'irq';
-      if (why === RUN_MEDIA) return 'media';
+      if (why === RUN_MEDIA) {
+        this.#media.stopFor();
+        return 'media';
+      }
       if (why !== RUN_BUDGET && untilNs !== Number.POSITIVE_INFINITY) return 'time';
     }
   }
@@ -236,9 +248,22 @@ export class Machine {
     }
   }
 
-  /** Resolves when a medium that advance() stopped for has answered. */
+  /** Resolves when a medium has answered since advance() stopped for one. */
   waitMedia(): Promise<void> {
     return this.#media.wait();
+  }
+
+  /**
+   * Resolves when no asynchronous medium works for the machine any more, on requests that were given up (reset,
+   * abort) either: before media are closed, or their content is looked at.
+   */
+  idleMedia(): Promise<void> {
+    return this.#media.idle();
+  }
+
+  /** What media said when they failed, the last 256: a device reports no more than a medium error. */
+  get mediaFailures(): readonly string[] {
+    return this.#media.failures;
   }
 
   /** Requests that wait for an asynchronous medium. */

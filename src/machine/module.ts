@@ -19,7 +19,8 @@ export interface HardwareExports {
   nextDeadline(): number;
   run(until: number, budget: number): number;
   takeMessage(): number;
-  mediaReady(request: number, failedAt: number): void;
+  mediaReady(request: number): void;
+  mediaFail(request: number, status: number, failedAt: number): void;
   enableGuard(flags: number, mappings: number): number;
   guardMap(
     device: number,
