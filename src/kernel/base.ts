@@ -2,6 +2,7 @@
 
 import { Cpu } from './cpu.ts';
 import { Interrupts, type InterruptsOptions } from './irq.ts';
+import { LockOrder } from './lock-order.ts';
 import type { AddressSpace } from './mm.ts';
 import { PageFrames } from './page.ts';
 import { PageLocks } from './page-lock.ts';
@@ -29,6 +30,8 @@ export interface KernelBaseOptions
   readonly seed?: number;
   /** Which runnable task runs next: first in, first out (default), or any, by seed. */
   readonly order?: 'fifo' | 'seeded';
+  /** Watches the order in which locks are taken, and warns; slow. Default off. */
+  readonly lockOrder?: boolean;
   /** Finds calls without `yield*`; for debugging. */
   readonly tracker?: SleepTracker;
 }
@@ -63,6 +66,7 @@ export function createKernelBase(options: KernelBaseOptions): KernelBase {
   const random = new Random(options.seed ?? 0);
   const warnings = new Warnings(() => machine.now());
   const cpu = new Cpu();
+  if (options.lockOrder === true) cpu.lockWatch = new LockOrder(cpu, warnings);
   const interrupts = new Interrupts({
     ...options,
     cpu,

@@ -6,10 +6,14 @@ import type { NoSleep, Task } from './task.ts';
 /** Interrupt priorities: 0 none, 1..15; Solaris calls those above 10 high-level. */
 export const TOP_PRIORITY = 15;
 
-/** What a lock reports to who watches the order of locks. */
+/** How a lock is taken. A reader-writer lock is `shared` by readers. */
+export type LockMode = 'spin' | 'exclusive' | 'shared';
+
+/** What locks report to who watches them. */
 export interface LockWatch {
-  /** `task` (null: interrupt or boot) is about to take or wait for the lock; `shared`: as a reader. */
-  acquire(lock: object, name: string, task: Task | null, shared: boolean): void;
+  /** `task` (null: the boot) is about to take, or wait for, the lock. */
+  acquire(lock: object, name: string, task: Task | null, mode: LockMode): void;
+  /** The lock was released, or no longer waited for. */
   release(lock: object, name: string, task: Task | null): void;
 }
 

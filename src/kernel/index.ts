@@ -9,6 +9,7 @@ export * from './fault.ts';
 export * from './fault-flags.ts';
 export * from './irq.ts';
 export * from './lock.ts';
+export { LockOrder } from './lock-order.ts';
 export * from './mapping.ts';
 export * from './mm.ts';
 export * from './page.ts';

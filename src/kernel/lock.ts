@@ -29,7 +29,7 @@ export class SpinLock {
    */
   lock(): void {
     const { cpu } = this;
-    cpu.lockWatch?.acquire(this, this.name, cpu.current, false);
+    cpu.lockWatch?.acquire(this, this.name, cpu.current, 'spin');
     if (this.locked) this.selfDeadlock();
     this.locked = true;
     this.holder = cpu.current;
@@ -103,7 +103,7 @@ export class Mutex {
   tryLock(): boolean {
     const task = this.scheduler.cpu.process(this.name);
     if (this.queue.owner !== null) return false;
-    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, false);
+    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, 'exclusive');
     this.queue.owner = task;
     task.locksHeld++;
     return true;
@@ -142,7 +142,7 @@ export class Mutex {
   private enqueue(wait: SleepOptions): ReturnType<Scheduler['park']> {
     const task = this.scheduler.cpu.process(this.name);
     if (this.queue.owner === task) throw new KernelBug('lock-self', 'taken again by its holder', this.name);
-    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, false);
+    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, 'exclusive');
     return this.scheduler.park(this.queue, wait);
   }
 }
@@ -188,7 +188,7 @@ export class RwSem {
   tryRead(): boolean {
     const task = this.scheduler.cpu.process(this.name);
     if (this.writer !== null || !this.queue.empty) return false;
-    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, true);
+    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, 'shared');
     this.enterReader(task);
     return true;
   }
@@ -196,7 +196,7 @@ export class RwSem {
   tryWrite(): boolean {
     const task = this.scheduler.cpu.process(this.name);
     if (this.writer !== null || this.readers.length > 0 || !this.queue.empty) return false;
-    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, false);
+    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, 'exclusive');
     this.enterWriter(task);
     return true;
   }
@@ -247,7 +247,7 @@ export class RwSem {
   private enqueue(wait: SleepOptions, shared: boolean): ReturnType<Scheduler['park']> {
     const task = this.scheduler.cpu.process(this.name);
     if (this.writer === task) throw new KernelBug('lock-self', 'taken again by its writer', this.name);
-    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, shared);
+    this.scheduler.cpu.lockWatch?.acquire(this, this.name, task, shared ? 'shared' : 'exclusive');
     return this.scheduler.park(this.queue, wait);
   }
 

@@ -1,6 +1,7 @@
 import {
   Completion,
   FailurePlan,
+  LockOrder,
   type LockWatch,
   Mutex,
   Random,
@@ -10,6 +11,8 @@ import {
   SIGINT,
   type Sleeps,
   SpinLock,
+  Timer,
+  Warnings,
   Work,
   WorkQueue,
 } from '../../src/kernel/index.ts';
@@ -129,8 +132,7 @@ test('who watches locks sees them taken and released in order', () => {
   const scheduler = make();
   const log: string[] = [];
   const watch: LockWatch = {
-    acquire: (_lock, name, task, shared) =>
-      void log.push(`+${name} ${task?.name ?? '-'}${shared ? ' shared' : ''}`),
+    acquire: (_lock, name, task, mode) => void log.push(`+${name} ${task?.name ?? '-'} ${mode}`),
     release: (_lock, name, task) => void log.push(`-${name} ${task?.name ?? '-'}`),
   };
   scheduler.cpu.lockWatch = watch;
@@ -147,7 +149,56 @@ test('who watches locks sees them taken and released in order', () => {
     sem.unlockRead();
     mutex.unlock();
   });
-  assert.equal(log, ['+mutex t', '+sem t shared', '+spin t', '-spin t', '-sem t', '-mutex t']);
+  assert.equal(log, ['+mutex t exclusive', '+sem t shared', '+spin t spin', '-spin t', '-sem t', '-mutex t']);
+});
+
+function watched(): { scheduler: Scheduler; warnings: Warnings } {
+  const scheduler = make();
+  const warnings = new Warnings(() => scheduler.now());
+  scheduler.cpu.lockWatch = new LockOrder(scheduler.cpu, warnings);
+  return { scheduler, warnings };
+}
+
+test('lock-order two locks taken in both orders are reported though nobody was in the way', () => {
+  const { scheduler, warnings } = watched();
+  const [a, b, c] = ['A', 'B', 'C'].map((name) => new Mutex(scheduler, name)) as [Mutex, Mutex, Mutex];
+  const take = (name: string, first: Mutex, second: Mutex): void =>
+    scheduler.complete(name, function* () {
+      yield* first.lock();
+      yield* second.lock();
+      second.unlock();
+      first.unlock();
+    });
+  take('one', a, b);
+  take('two', b, c);
+  take('one again', a, b);
+  assert.equal(warnings.all, []);
+  take('three', c, a);
+  const [warning, ...others] = warnings.all;
+  assert.is(warning?.rule, 'lock-order');
+  assert.is(warning?.what, 'three takes A while holding C, one takes them the other way round');
+  assert.equal(others, []);
+});
+
+test('lock-order a spin lock that an interrupt takes must not be held with interrupts on', () => {
+  for (const save of [false, true]) {
+    const { scheduler, warnings } = watched();
+    const lock = new SpinLock(scheduler.cpu, 'queue');
+    const flags = save ? lock.lockIrqSave() : false;
+    if (!save) lock.lock();
+    if (save) lock.unlockIrqRestore(flags);
+    else lock.unlock();
+    const timer = new Timer('timer', () => {
+      lock.lock();
+      lock.unlock();
+    });
+    scheduler.armTimer(timer, 10);
+    scheduler.run();
+    assert.equal(
+      warnings.all.map(({ rule, what, where }) => [rule, what, where]),
+      save ? [] : [['lock-order', 'taken in an interrupt, and held with interrupts on by the boot', 'queue']],
+    );
+  }
 });
 
 test('readers share, a writer is alone, and nobody overtakes a waiting writer', () => {
