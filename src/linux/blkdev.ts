@@ -111,6 +111,8 @@ export class RequestQueue implements BioQueue {
   request_fn: RequestFn | null = null;
   prep_rq_fn: ((q: RequestQueue, rq: Request) => number) | null = null;
   unprep_rq_fn: ((q: RequestQueue, rq: Request) => NoSleep) | null = null;
+  /** Ends a request that blk_complete_request() was called for. */
+  softirq_done_fn: ((rq: Request) => NoSleep) | null = null;
   rq_timed_out_fn: ((rq: Request) => number) | null = null;
   /** Says whether a request needs the drain buffer at its end. */
   dma_drain_needed: ((rq: Request) => boolean) | null = null;
@@ -144,8 +146,6 @@ export class RequestQueue implements BioQueue {
   tail: Request | null = null;
   /** Requests that the driver has started. */
   in_flight = 0;
-  /** Depth of the driver's request_fn, which is never entered twice. */
-  running = false;
   /** Tasks in blk_cleanup_queue() that wait until every request has come back. */
   readonly drained: WaitQueue;
   /** Requests that nobody uses now. */
@@ -183,7 +183,7 @@ export class Request {
   /** REQ_* flags, without the operation. */
   cmd_flags = 0;
   readonly cmd = new Uint8Array(BLK_MAX_CDB);
-  cmd_len = 0;
+  cmd_len = BLK_MAX_CDB;
   /** Where sense data goes: the caller's, or none; blk_execute_rq() lends one. */
   sense: Uint8Array | null = null;
   sense_len = 0;
@@ -206,7 +206,7 @@ export class Request {
   /** Completed, by the driver or by the time-out handler: whoever is first. */
   complete = false;
   /** Index into RequestQueue.rl that the request was counted in. */
-  sync = 0;
+  sync: 0 | 1 = 0;
 
   /** Neighbours in RequestQueue.head. */
   next: Request | null = null;
@@ -223,6 +223,23 @@ export class Request {
     this.q = q;
     this.wait = wait;
     this.timer = makeTimer(this);
+  }
+
+  /** Makes it as new. */
+  reset(): void {
+    this.rq_disk = null;
+    this.bio = this.biotail = null;
+    this.__data_len = this.__sector = this.nr_phys_segments = 0;
+    this.cmd_type = REQ_TYPE_FS;
+    this.op = this.cmd_flags = 0;
+    this.cmd_len = BLK_MAX_CDB;
+    this.sense = null;
+    this.sense_len = this.errors = this.resid_len = this.extra_len = 0;
+    this.timeout = this.retries = 0;
+    this.end_io = null;
+    this.end_io_data = this.special = null;
+    this.tag = -1;
+    this.complete = false;
   }
 }
 

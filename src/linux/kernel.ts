@@ -15,12 +15,20 @@ import { createBio } from './bio.ts';
 import { createBio3x } from './bio-3x.ts';
 import { createBioData } from './bio-data.ts';
 import { createBioSet } from './bio-set.ts';
+import { createBlkCore } from './blk-core.ts';
+import { createDmaDebug } from './dma-debug.ts';
+import { createDmaMapping } from './dma-mapping.ts';
 import { LinuxFaults } from './faults.ts';
 import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
+import { createMerge } from './merge.ts';
 import { createPageAlloc } from './page-alloc.ts';
+import { createRequest } from './request.ts';
+import { createScatterlist } from './scatterlist.ts';
+import { createSettings } from './settings.ts';
 import { createSlab } from './slab.ts';
 import { createSubmit } from './submit.ts';
+import { createSwiotlb, type SwiotlbOptions } from './swiotlb.ts';
 import { LinuxTask } from './task.ts';
 import { LinuxTrace } from './trace.ts';
 
@@ -35,6 +43,14 @@ const subjects = {
   bioData: createBioData,
   submit: createSubmit,
   bio3x: createBio3x,
+  settings: createSettings,
+  scatterlist: createScatterlist,
+  merge: createMerge,
+  core: createBlkCore,
+  request: createRequest,
+  swiotlb: createSwiotlb,
+  dmaDebug: createDmaDebug,
+  dma: createDmaMapping,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -51,6 +67,13 @@ function flatten(k: Linux) {
     ...k.submit,
     /** The names and contracts of 3.x where they differ. */
     v3: k.bio3x,
+    ...k.settings,
+    ...k.scatterlist,
+    ...k.merge,
+    ...k.core,
+    ...k.request,
+    ...k.swiotlb,
+    ...k.dma,
   };
 }
 
@@ -73,6 +96,8 @@ export interface LinuxOptions extends Omit<KernelBaseOptions, 'machine' | 'makeL
    * on, other queues first.
    */
   readonly submission?: 'fifo' | 'sorted';
+  /** The software I/O TLB; false: what a device does not reach cannot be mapped for it. */
+  readonly swiotlb?: SwiotlbOptions | false;
 }
 
 /** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */

@@ -1,0 +1,396 @@
+// What the guard is told about mappings, and what it is told when they are used wrongly (lib/dma-debug.c of 3.10 knows
+// most of these mistakes too). Called by dma-mapping.ts, only while the guard is on. It reports and never changes what
+// a call does.
+
+import { hex } from '../guard/guard.ts';
+import type { Access, Mapping, Rule } from '../guard/index.ts';
+import { PAGE_SIZE, PG_reserved } from '../kernel/index.ts';
+import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
+import type { Linux } from './kernel.ts';
+import type { Scatterlist } from './scatterlist.ts';
+
+/** Bytes of a line of the CPU's cache. */
+export const CACHE_LINE = 64;
+/** Mappings for a device to write that may share a cache line. */
+export const MAX_OVERLAP = 7;
+
+const ACCESS: readonly Access[] = ['both', 'read', 'write'];
+const DIRECTION: readonly string[] = ['both ways', 'to the device', 'from the device'];
+
+export type MappingKind = 'dma_map_single' | 'dma_map_page' | 'dma_map_sg' | 'dma_alloc_coherent';
+
+/** One call that maps or unmaps. */
+export interface MappingCall {
+  readonly kind: MappingKind;
+  /** Bus address. */
+  readonly address: number;
+  /** Physical address of the memory, as the CPU knows it. */
+  readonly cpu: number;
+  readonly size: number;
+  readonly dir: number;
+  readonly where: string;
+}
+
+/** A mapping that is alive. */
+interface Entry extends MappingCall {
+  readonly handle: number;
+  /** Entries of the whole scatter list, as given to dma_map_sg(); 0 for the others. */
+  readonly nents: number;
+  /** Whether somebody asked dma_mapping_error() about it; always so for what cannot be asked about. */
+  checked: boolean;
+}
+
+/** What is known of one device. */
+class Watched {
+  /** By bus address; several mappings may have the same. */
+  readonly entries = new Map<number, Entry[]>();
+  count = 0;
+}
+
+export function createDmaDebug(k: Linux) {
+  const { guard } = k.machine;
+  const devices = new Map<Device, Watched>();
+  /** Mappings of all devices by the page that they touch: number of the page of their memory. */
+  const pages = new Map<number, Entry[]>();
+
+  function watchedOf(dev: Device): Watched {
+    let watched = devices.get(dev);
+    if (watched === undefined) {
+      watched = new Watched();
+      devices.set(dev, watched);
+    }
+    return watched;
+  }
+
+  function report(
+    rule: Rule,
+    dev: Device,
+    call: Omit<MappingCall, 'kind' | 'cpu'>,
+    what: string,
+    entry?: Entry,
+  ): void {
+    const where = call.where === '' ? '' : ` in ${call.where}`;
+    guard.report({
+      rule,
+      message: `${dev.name}: ${what} (${call.size} bytes at ${hex(call.address)})${where}`,
+      device: dev.name,
+      address: call.address,
+      length: call.size,
+      direction: ACCESS[call.dir] ?? null,
+      mapping: entry === undefined ? null : mappingOf(dev, entry),
+    });
+  }
+
+  /** The mapping as findings describe it, also where the guard does not watch mappings. */
+  function mappingOf(dev: Device, entry: Entry): Mapping {
+    return (
+      guard.mapping(entry.handle) ?? {
+        handle: 0,
+        device: dev.name,
+        address: entry.address,
+        bytes: entry.size,
+        access: ACCESS[entry.dir] ?? 'both',
+        kind: entry.kind,
+        where: entry.where,
+        since: 0,
+      }
+    );
+  }
+
+  // ---- the list of mappings
+
+  function add(dev: Device, call: MappingCall, nents: number): void {
+    const access = ACCESS[call.dir] ?? 'both';
+    const handle = guard.map(dev.controller, call.address, call.size, access, call.kind, call.where);
+    const checked = call.kind === 'dma_map_sg' || call.kind === 'dma_alloc_coherent';
+    const entry: Entry = { ...call, handle, nents, checked };
+    const { entries } = watchedOf(dev);
+    const same = entries.get(call.address);
+    if (same === undefined) entries.set(call.address, [entry]);
+    else same.push(entry);
+    watchedOf(dev).count++;
+    if (call.kind !== 'dma_alloc_coherent') noteOverlaps(dev, entry);
+    if (call.address + call.size - 1 > dev.reach) {
+      report('map-mask', dev, call, `mapped beyond the ${bitsOf(dev)} address lines of the device`, entry);
+    }
+  }
+
+  function remove(dev: Device, entry: Entry): void {
+    const watched = watchedOf(dev);
+    const same = watched.entries.get(entry.address) ?? [];
+    same.splice(same.indexOf(entry), 1);
+    if (same.length === 0) watched.entries.delete(entry.address);
+    watched.count--;
+    guard.unmap(entry.handle);
+    if (entry.kind === 'dma_alloc_coherent') return;
+    for (let pfn = firstPfn(entry); pfn <= lastPfn(entry); pfn++) {
+      const list = pages.get(pfn) ?? [];
+      const at = list.indexOf(entry);
+      if (at >= 0) list.splice(at, 1);
+      if (list.length === 0) pages.delete(pfn);
+    }
+  }
+
+  /**
+   * The mapping that a call means: one that agrees in everything, else the one that agrees most, else null. Two that
+   * agree equally well are not guessed between: null.
+   */
+  function find(dev: Device, call: MappingCall, nents: number): Entry | null {
+    let best: Entry | null = null;
+    let level = -1;
+    const same = watchedOf(dev).entries.get(call.address) ?? [];
+    for (const entry of same) {
+      const agrees =
+        Number(entry.size === call.size) +
+        Number(entry.kind === call.kind) +
+        Number(entry.dir === call.dir) +
+        Number(entry.nents === nents);
+      if (agrees === 4) return entry;
+      if (agrees > level) {
+        best = entry;
+        level = agrees;
+      }
+    }
+    return same.length === 1 ? best : null;
+  }
+
+  /** The mapping that holds an address, wherever it begins. */
+  function holding(dev: Device, address: number): Entry | null {
+    for (const entry of watchedOf(dev).entries.get(address) ?? []) return entry;
+    for (const list of watchedOf(dev).entries.values()) {
+      for (const entry of list) {
+        if (entry.address <= address && address < entry.address + entry.size) return entry;
+      }
+    }
+    return null;
+  }
+
+  // ---- mappings that share memory
+
+  function noteOverlaps(dev: Device, entry: Entry): void {
+    let conflict: Entry | null = null;
+    let writers = 0;
+    for (let pfn = firstPfn(entry); pfn <= lastPfn(entry); pfn++) {
+      let list = pages.get(pfn);
+      if (list === undefined) {
+        list = [];
+        pages.set(pfn, list);
+      }
+      if (list.length > 0) {
+        conflict ??= list.find((other) => other.dir !== entry.dir && shareLine(other, entry)) ?? null;
+        writers = Math.max(writers, deepest(list, entry));
+      }
+      list.push(entry);
+    }
+    if (conflict !== null) {
+      const what = `mapped ${name(entry.dir)} while a cache line of it is mapped ${name(conflict.dir)}`;
+      report('map-overlap', dev, entry, what, conflict);
+    }
+    if (entry.dir !== DMA_TO_DEVICE && writers > MAX_OVERLAP) {
+      report('map-overlap', dev, entry, `more than ${MAX_OVERLAP} mappings share a cache line`, entry);
+    }
+  }
+
+  /** How many mappings that the device writes share one cache line with `entry`, at most. */
+  function deepest(list: readonly Entry[], entry: Entry): number {
+    const near = list.filter((other) => other.dir !== DMA_TO_DEVICE && shareLine(other, entry));
+    let deepest = 0;
+    for (const { cpu } of near) {
+      const line = Math.max(lineOf(cpu), lineOf(entry.cpu));
+      deepest = Math.max(deepest, near.filter((other) => holdsLine(other, line)).length);
+    }
+    return deepest;
+  }
+
+  // ---- single calls
+
+  function checkAgreement(dev: Device, call: MappingCall, nents: number, entry: Entry): void {
+    const made = `it was made by ${entry.kind}`;
+    if (entry.size !== call.size)
+      report('map-size', dev, call, `unmap of a mapping of ${entry.size} bytes`, entry);
+    if (entry.kind !== call.kind) {
+      report('map-kind', dev, call, `unmap by the counterpart of ${call.kind}, but ${made}`, entry);
+    } else if (entry.kind === 'dma_alloc_coherent' && entry.cpu !== call.cpu) {
+      report(
+        'coherent-free',
+        dev,
+        call,
+        `free with CPU address ${hex(call.cpu)}, not ${hex(entry.cpu)}`,
+        entry,
+      );
+    }
+    if (nents !== 0 && entry.nents !== 0 && entry.nents !== nents) {
+      report('map-nents', dev, call, `unmap of ${nents} entries, mapped were ${entry.nents}`, entry);
+    }
+    if (entry.dir !== call.dir) {
+      report('map-direction', dev, call, `unmap ${name(call.dir)}, mapped was ${name(entry.dir)}`, entry);
+    }
+    if (!entry.checked)
+      report('map-error-unchecked', dev, call, 'nobody asked whether the mapping failed', entry);
+  }
+
+  function unmap(dev: Device, call: MappingCall, nents: number): void {
+    const entry = find(dev, call, nents);
+    if (entry !== null) {
+      checkAgreement(dev, call, nents, entry);
+      remove(dev, entry);
+    } else if (isError(call.address)) {
+      report('map-error-unmapped', dev, call, 'unmap of the address of a mapping that failed');
+    } else {
+      report('map-unknown', dev, call, 'unmap of what is not mapped');
+    }
+  }
+
+  function isError(address: number): boolean {
+    return address === 0 || address === k.swiotlb.swiotlb_overflow();
+  }
+
+  return {
+    /** Is this memory that can be mapped? */
+    check_memory(
+      dev: Device,
+      phys: number,
+      size: number,
+      dir: number,
+      kind: MappingKind,
+      where: string,
+    ): void {
+      const call = { kind, address: phys, cpu: phys, size, dir, where };
+      for (let at = phys - (phys % PAGE_SIZE); at < phys + size; at += PAGE_SIZE) {
+        const page = k.frames.physToPage(at);
+        let why: string | null = null;
+        if (page === null) why = 'memory that is not there is mapped';
+        else if ((page.flags & PG_reserved) !== 0) {
+          if (dir !== DMA_TO_DEVICE) why = 'memory of the kernel itself is mapped for the device to write';
+        } else if (page.count === 0) why = 'memory that nobody has is mapped';
+        if (why === null) continue;
+        report('map-memory', dev, call, why);
+        return;
+      }
+    },
+
+    /** A single mapping, or shared memory, was made. */
+    mapped(dev: Device, call: MappingCall): void {
+      if (!isError(call.address)) add(dev, call, 0);
+    },
+
+    mapped_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where: string): void {
+      let sg: Scatterlist | null = sgl;
+      for (let i = 0; i < nents && sg !== null; i++) {
+        const cpu = k.scatterlist.sg_phys(sg);
+        add(
+          dev,
+          { kind: 'dma_map_sg', address: sg.dma_address, cpu, size: sg.dma_length, dir, where },
+          nents,
+        );
+        sg = k.scatterlist.sg_next(sg);
+      }
+    },
+
+    unmapped(dev: Device, call: MappingCall): void {
+      unmap(dev, call, 0);
+    },
+
+    /** As many entries end as were mapped, however many the caller names. */
+    unmapped_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where: string): void {
+      let sg: Scatterlist | null = sgl;
+      let count = nents;
+      for (let i = 0; i < count && sg !== null; i++) {
+        const call = { address: sg.dma_address, cpu: sg.dma_address, size: sg.dma_length, dir, where };
+        const mapping = { ...call, kind: 'dma_map_sg' } as const;
+        if (i === 0) count = find(dev, mapping, nents)?.nents || nents;
+        unmap(dev, mapping, nents);
+        sg = sg.end ? null : k.scatterlist.sg_next(sg);
+      }
+    },
+
+    /** DMA-08: one question settles one mapping of that address. */
+    mapping_error(dev: Device, address: number): void {
+      const open = watchedOf(dev)
+        .entries.get(address)
+        ?.find((entry) => !entry.checked);
+      if (open !== undefined) open.checked = true;
+    },
+
+    /** `nents`: entries of the call's scatter list, 0 for a single one. */
+    synced(
+      dev: Device,
+      address: number,
+      size: number,
+      dir: number,
+      nents: number,
+      cpu: boolean,
+      where: string,
+    ): void {
+      const call = { address, size, dir, where };
+      const to = cpu ? 'for the CPU' : 'for the device';
+      const entry = holding(dev, address);
+      if (entry === null) {
+        report('sync-unmapped', dev, call, `sync ${to} of what is not mapped`);
+        return;
+      }
+      if (address + size > entry.address + entry.size) {
+        report('sync-range', dev, call, `sync ${to} beyond the end of the mapping`, entry);
+      }
+      if (nents !== 0 && entry.nents !== 0 && entry.nents !== nents) {
+        report('map-nents', dev, call, `sync of ${nents} entries, mapped were ${entry.nents}`, entry);
+      }
+      if (entry.dir === DMA_BIDIRECTIONAL || entry.dir === dir) return;
+      report('map-direction', dev, call, `sync ${name(dir)}, mapped was ${name(entry.dir)}`, entry);
+      const oneWay = cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
+      if (entry.dir === oneWay) {
+        report('sync-direction', dev, call, `sync ${to} of a mapping ${name(oneWay)}`, entry);
+      }
+    },
+
+    /** A driver wrote an address into a descriptor that is too narrow for it. */
+    narrowed(dev: Device, address: number, size: number, bits: number, where: string): void {
+      const entry = holding(dev, address) ?? undefined;
+      const call = { address, size, dir: entry?.dir ?? 0, where };
+      report('map-mask', dev, call, `the address is cut to ${bits} bits`, entry);
+    },
+
+    /** The device goes; returns the mappings that are left, which go with it. */
+    released(dev: Device): number {
+      const watched = watchedOf(dev);
+      const left = [...watched.entries.values()].flat();
+      const [first] = left;
+      if (first !== undefined) {
+        report('map-leak', dev, { ...first, where: '' }, `${left.length} mappings left, the first`, first);
+      }
+      for (const entry of left) remove(dev, entry);
+      devices.delete(dev);
+      return left.length;
+    },
+  };
+}
+
+export interface DmaDebugApi extends ReturnType<typeof createDmaDebug> {}
+
+function name(dir: number): string {
+  return DIRECTION[dir] ?? `in direction ${dir}`;
+}
+
+function bitsOf(dev: Device): number {
+  return dev.controller.profile.addressBits;
+}
+
+function firstPfn(entry: Entry): number {
+  return Math.floor(lineOf(entry.cpu) / PAGE_SIZE);
+}
+
+function lastPfn(entry: Entry): number {
+  return Math.floor((entry.cpu + entry.size - 1) / PAGE_SIZE);
+}
+
+function lineOf(address: number): number {
+  return address - (address % CACHE_LINE);
+}
+
+function holdsLine(entry: Entry, line: number): boolean {
+  return lineOf(entry.cpu) <= line && line < entry.cpu + entry.size;
+}
+
+function shareLine(a: Entry, b: Entry): boolean {
+  return lineOf(a.cpu) < b.cpu + b.size && lineOf(b.cpu) < a.cpu + a.size;
+}

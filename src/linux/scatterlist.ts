@@ -1,0 +1,170 @@
+// Scatter lists (include/linux/scatterlist.h): the pieces of memory of one transfer, as their addresses for the CPU and,
+// once mapped, for the device.
+//
+// In C a table is an array and its user holds a pointer to the first entry; here the entries of a table know each other
+// and `SgTable.sgl` is that pointer. A table is made once and used for any number of transfers.
+
+import { KernelBug } from '../kernel/index.ts';
+import type { Linux } from './kernel.ts';
+import type { Page } from './page.ts';
+
+/** One entry (struct scatterlist). */
+export class Scatterlist {
+  page: Page | null = null;
+  /** First byte in the page; the entry may reach into the pages that follow. */
+  offset = 0;
+  length = 0;
+  /** Bus address and bytes, once mapped: sg_dma_address() and sg_dma_len(). */
+  dma_address = 0;
+  dma_length = 0;
+  /** The last one that counts. */
+  end = false;
+  /** Not a piece of memory: the list goes on here. */
+  chain: Scatterlist | null = null;
+  /** Set by sg_init_table(); what is not initialised must not be used. */
+  initialised = false;
+  /** The entry behind this one in the table. */
+  readonly following: Scatterlist | null;
+
+  constructor(following: Scatterlist | null) {
+    this.following = following;
+  }
+}
+
+/** A table of entries (struct sg_table). */
+export interface SgTable {
+  readonly sgl: Scatterlist;
+  /** Entries in use, and in all. */
+  nents: number;
+  readonly orig_nents: number;
+}
+
+export function createScatterlist(_k: Linux) {
+  const sg = {
+    /** Makes a table of `nents` entries, initialised. */
+    sg_alloc_table(nents: number): SgTable {
+      if (!(Number.isInteger(nents) && nents > 0))
+        throw new KernelBug('sg-init', `a table of ${nents} entries`);
+      let sgl = new Scatterlist(null);
+      for (let i = 1; i < nents; i++) sgl = new Scatterlist(sgl);
+      sg.sg_init_table(sgl, nents);
+      return { sgl, nents, orig_nents: nents };
+    },
+
+    /** Makes the `nents` entries from `sgl` on empty, the last one marked as the end. */
+    sg_init_table(sgl: Scatterlist, nents: number): void {
+      let entry: Scatterlist | null = sgl;
+      for (let i = 0; i < nents; i++) {
+        if (entry === null)
+          throw new KernelBug('sg-init', `the table has ${i} entries, not ${nents}`, 'sg_init_table');
+        entry.page = null;
+        entry.offset = entry.length = 0;
+        entry.dma_address = entry.dma_length = 0;
+        entry.chain = null;
+        entry.initialised = true;
+        entry.end = i === nents - 1;
+        entry = entry.following;
+      }
+    },
+
+    /** Puts `len` bytes from `offset` on in `page` into the entry. */
+    sg_set_page(entry: Scatterlist, page: Page, len: number, offset: number): void {
+      check(entry, 'sg_set_page');
+      entry.page = page;
+      entry.offset = offset;
+      entry.length = len;
+    },
+
+    /** @throws KernelBug sg-init for an entry that has no page */
+    sg_page(entry: Scatterlist): Page {
+      check(entry, 'sg_page');
+      if (entry.page === null) throw new KernelBug('sg-init', 'the entry has no page', 'sg_page');
+      return entry.page;
+    },
+
+    /** Physical address of the entry's first byte. */
+    sg_phys(entry: Scatterlist): number {
+      return sg.sg_page(entry).phys + entry.offset;
+    },
+
+    /** The entry after this one, over the links between tables; null behind the end. */
+    sg_next(entry: Scatterlist): Scatterlist | null {
+      check(entry, 'sg_next');
+      if (entry.end) return null;
+      const next = entry.following;
+      if (next === null) throw new KernelBug('sg-init', 'the list has no end', 'sg_next');
+      return next.chain ?? next;
+    },
+
+    /** `for (const entry of for_each_sg(sgl, nents))`: the first `nents` entries, fewer if the end comes first. */
+    *for_each_sg(sgl: Scatterlist, nents: number): Generator<Scatterlist, void, void> {
+      let entry: Scatterlist | null = sgl;
+      for (let i = 0; i < nents && entry !== null; i++) {
+        yield entry;
+        entry = sg.sg_next(entry);
+      }
+    },
+
+    /** The entry numbered `nents` - 1. */
+    sg_last(sgl: Scatterlist, nents: number): Scatterlist {
+      let entry = sgl;
+      for (let i = 1; i < nents; i++) entry = sg.sg_next(entry) ?? entry;
+      return entry;
+    },
+
+    /** Entries up to the end mark. */
+    sg_nents(sgl: Scatterlist): number {
+      let count = 0;
+      for (let entry: Scatterlist | null = sgl; entry !== null; entry = sg.sg_next(entry)) count++;
+      return count;
+    },
+
+    sg_mark_end(entry: Scatterlist): void {
+      check(entry, 'sg_mark_end');
+      entry.end = true;
+      entry.chain = null;
+    },
+
+    sg_unmark_end(entry: Scatterlist): void {
+      check(entry, 'sg_unmark_end');
+      entry.end = false;
+    },
+
+    sg_is_last(entry: Scatterlist): boolean {
+      return entry.end;
+    },
+
+    /** Makes the last of the `nents` entries of one table a link to the other: its own memory is lost. */
+    sg_chain(sgl: Scatterlist, nents: number, next: Scatterlist): void {
+      let link = sgl;
+      for (let i = 1; i < nents; i++) {
+        if (link.following === null) {
+          throw new KernelBug('sg-init', `the table has ${i} entries, not ${nents}`, 'sg_chain');
+        }
+        link = link.following;
+      }
+      check(link, 'sg_chain');
+      link.page = null;
+      link.offset = link.length = 0;
+      link.end = false;
+      link.chain = next;
+    },
+
+    /** Bus address of a mapped entry. */
+    sg_dma_address(entry: Scatterlist): number {
+      return entry.dma_address;
+    },
+
+    /** Bytes of a mapped entry as the device sees it. */
+    sg_dma_len(entry: Scatterlist): number {
+      return entry.dma_length;
+    },
+  };
+  return sg;
+}
+
+export interface ScatterlistApi extends ReturnType<typeof createScatterlist> {}
+
+function check(entry: Scatterlist, where: string): void {
+  if (!entry.initialised) throw new KernelBug('sg-init', 'the scatter list is not initialised', where);
+}
