@@ -5,7 +5,6 @@
 import { Device } from '../bus/device';
 import { setLine } from '../bus/irq';
 import { ScsiTask, TASK_BUFFER_BYTES } from '../scsi/task';
-import { unitAt } from '../scsi/unit';
 import {
   INTERRUPT_ANY,
   INTERRUPT_HACC,
@@ -83,11 +82,10 @@ export class Aha1542 extends Device {
   // Open commands.
   /** In the order in which they came and went. */
   sequence: u32;
-  /** Slots that are free, a bit each. */
+  /** A bit each: slots that are free, that wait for their unit, and for an in mailbox. */
   freeSlots: u64;
-  /** Slots that wait for their unit, and for an in mailbox. */
-  queued: u32;
-  done: u32;
+  queuedSlots: u64;
+  doneSlots: u64;
 }
 
 export const SLOT_FREE: u32 = 0;
@@ -104,6 +102,8 @@ export const SLOT_DONE: u32 = 5;
 @unmanaged
 export class Slot extends ScsiTask {
   slotState: u32;
+  /** The board's number of the command, as findings and events have it. */
+  number: u32;
   /** When it came, and later when it ended. */
   order: u32;
   ccb: u32;
@@ -122,12 +122,13 @@ export class Slot extends ScsiTask {
   mail: u32;
 }
 
-// Behind the board: 64 units, 64 bytes that say which slot (+1) a unit works for, the buffers of the port,
-// then the slots. Each slot is followed by its segments and its data buffer.
+// Behind the board: 64 units, 64 bytes that say which slot (+1) a unit works for, a byte a target with a bit
+// for each unit that is there, the buffers of the port, then the slots. Each slot is followed by its segments and its data buffer.
 const UNITS_BYTES: u32 = TARGETS * UNITS * 4;
 const BUSY_BYTES: u32 = TARGETS * UNITS;
 const AT_BUSY: u32 = UNITS_BYTES;
-const AT_PARAMETERS: u32 = AT_BUSY + BUSY_BYTES;
+const AT_PRESENT: u32 = AT_BUSY + BUSY_BYTES;
+const AT_PARAMETERS: u32 = AT_PRESENT + 64;
 const AT_REPLY: u32 = AT_PARAMETERS + 256;
 const AT_BUFFER: u32 = AT_REPLY + 256;
 const AT_FIFO: u32 = AT_BUFFER + 64;
@@ -205,12 +206,31 @@ export function segmentAt(s: Slot, i: u32): usize {
 
 /** The logical units of a target, a bit each. */
 export function unitsOf(d: Aha1542, target: u32): u32 {
-  let units: u32 = 0;
-  for (let lun: u32 = 0; lun < <u32>UNITS; lun++) {
-    const unit = load<u32>(unitPlace(d, target, lun));
-    if (unit != 0 && unitAt(unit).disk != 0) units |= 1 << lun;
+  return load<u8>(area(d, AT_PRESENT + target));
+}
+
+export function setPresent(d: Aha1542, target: u32, lun: u32, present: bool): void {
+  const bit: u32 = 1 << lun;
+  store<u8>(
+    area(d, AT_PRESENT + target),
+    <u8>(present ? unitsOf(d, target) | bit : unitsOf(d, target) & ~bit),
+  );
+}
+
+/** The bit of a slot in the sets of slots. */
+export function slotBit(d: Aha1542, s: Slot): u64 {
+  return (<u64>1) << (<u64>slotNumber(d, s));
+}
+
+/** The slot of a set that came first; the set is not empty. */
+export function earliest(d: Aha1542, slots: u64): Slot {
+  let found = slotAt(d, <u32>ctz(slots));
+  // Each round takes a bit out of the set.
+  for (let left = slots & (slots - 1); left != 0; left &= left - 1) {
+    const s = slotAt(d, <u32>ctz(left));
+    if (<i32>(s.order - found.order) < 0) found = s;
   }
-  return units;
+  return found;
 }
 
 /**

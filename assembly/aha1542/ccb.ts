@@ -7,7 +7,8 @@ import { dmaFetch, dmaStore } from '../bus/dma';
 import { AT_SCRATCH } from '../bus/layout';
 import { moveSegment } from '../bus/mover';
 import { trace } from '../bus/trace';
-import { TRACE_COMMAND } from '../bus/trace-codes';
+import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
+import { transferLba } from '../scsi/block';
 import { get24, put24 } from '../scsi/bytes';
 import { cdbLength } from '../scsi/command';
 import { DATA_IN, DATA_OUT, STATUS_CHECK_CONDITION, STATUS_GOOD } from '../scsi/regs';
@@ -28,6 +29,7 @@ import {
   Aha1542,
   busyPlace,
   EVENT_SELECTION,
+  earliest,
   SLOT_DONE,
   SLOT_FREE,
   SLOT_QUEUED,
@@ -37,6 +39,7 @@ import {
   Slot,
   segmentAt,
   slotAt,
+  slotBit,
   slotBuffer,
   slotNumber,
   unitPlace,
@@ -70,6 +73,7 @@ import {
   HOST_SELECTION_TIMEOUT,
   MBI_ABORTED,
   MBI_ERROR,
+  MBI_FREE,
   MBI_NOT_FOUND,
   MBI_SUCCESS,
   OPCODE_DEVICE_RESET,
@@ -87,6 +91,9 @@ import {
 
 /** Bytes of the largest descriptor block. */
 const CDB_MAX: u32 = 16;
+/** In the trace, where a SCSI operation code would be: a CCB without one, a mailbox without a CCB. */
+const TRACE_CCB: u32 = 0x100;
+const TRACE_MAILBOX: u32 = 0x200;
 
 /** Scratch bytes behind what mailbox.ts keeps of the out mailboxes. */
 function ccbPlace(): usize {
@@ -115,16 +122,25 @@ export function acceptCcb(d: Aha1542, s: Slot): void {
     case OPCODE_SCATTER_RESIDUAL:
       return acceptCommand(d, s);
     case OPCODE_TARGET:
+      announce(d, s);
       return acceptTarget(d, s);
     case OPCODE_DEVICE_RESET:
+      announce(d, s);
       return resetDevice(d, s);
     default:
+      announce(d, s);
       return endWith(d, s, HOST_BAD_OPCODE, STATUS_GOOD, MBI_ERROR);
   }
 }
 
+/** Has the trace begin a command that has no descriptor block: above those, the CCB's operation code. */
+function announce(d: Aha1542, s: Slot): void {
+  trace(TRACE_COMMAND, d.id, s.number, TRACE_CCB | s.opcode, 0, 0);
+}
+
 /** A mailbox whose action is none of the three. */
 export function refuseAction(d: Aha1542, s: Slot): void {
+  trace(TRACE_COMMAND, d.id, s.number, TRACE_MAILBOX, 0, 0);
   endWith(d, s, HOST_BAD_MAILBOX, STATUS_GOOD, MBI_ERROR);
 }
 
@@ -138,6 +154,7 @@ export function abortCcb(d: Aha1542, s: Slot): void {
     report(d, other, MBI_ABORTED);
     return startQueued(d, other.target, other.lun);
   }
+  trace(TRACE_COMMAND, d.id, s.number, TRACE_MAILBOX, 0, 0);
   report(d, s, MBI_NOT_FOUND);
 }
 
@@ -148,11 +165,11 @@ function acceptCommand(d: Aha1542, s: Slot): void {
   dmaFetch(d, <u64>s.ccb + CCB_AT_CDB, cdbOf(s), s.cdbBytes);
   if (s.cdbBytes < cdbLength(load<u8>(cdbOf(s)))) return badParameter(d, s);
   if (!fetchSegments(d, s)) return badParameter(d, s);
-  trace(TRACE_COMMAND, d.id, s.order, load<u8>(cdbOf(s)), s.ccb, s.capacity);
+  trace(TRACE_COMMAND, d.id, s.number, load<u8>(cdbOf(s)), <u32>transferLba(s), s.capacity);
   if (s.target == d.hostId || unitsOf(d, s.target) == 0) return select(d, s);
   if (load<u8>(busyPlace(d, s.target, s.lun)) != 0) {
     s.slotState = SLOT_QUEUED;
-    d.queued++;
+    d.queuedSlots |= slotBit(d, s);
     return;
   }
   start(d, s);
@@ -197,6 +214,7 @@ function fetchSegments(d: Aha1542, s: Slot): bool {
 }
 
 function badParameter(d: Aha1542, s: Slot): void {
+  announce(d, s);
   endWith(d, s, HOST_BAD_PARAMETER, STATUS_GOOD, MBI_ERROR);
 }
 
@@ -215,7 +233,7 @@ function start(d: Aha1542, s: Slot): void {
 
 /** Goes on with a task until it waits for a medium or is over. */
 export function proceed(d: Aha1542, s: Slot): void {
-  d.command = s.order;
+  d.command = s.number;
   // The data phase comes once; afterwards the task waits or is over.
   if (s.state == TASK_DATA) dataPhase(d, s);
   if (s.state == TASK_DONE) complete(d, s);
@@ -277,19 +295,17 @@ function endWith(d: Aha1542, s: Slot, host: u32, target: u32, mail: u32): void {
 
 /** Starts the oldest command that waits for a unit. */
 function startQueued(d: Aha1542, target: u32, lun: u32): void {
-  if (d.queued == 0 || load<u8>(busyPlace(d, target, lun)) != 0) return;
-  let found: i32 = -1;
-  let order: u32 = 0;
-  for (let i: u32 = 0; i < <u32>SLOTS; i++) {
-    const s = slotAt(d, i);
-    if (s.slotState != SLOT_QUEUED || s.target != target || s.lun != lun) continue;
-    if (found >= 0 && <i32>(s.order - order) > 0) continue;
-    found = i;
-    order = s.order;
+  if (d.queuedSlots == 0 || load<u8>(busyPlace(d, target, lun)) != 0) return;
+  let waiting: u64 = 0;
+  // Each round takes a bit out of the set.
+  for (let left = d.queuedSlots; left != 0; left &= left - 1) {
+    const s = slotAt(d, <u32>ctz(left));
+    if (s.target == target && s.lun == lun) waiting |= left & (0 - left);
   }
-  if (found < 0) return;
-  d.queued--;
-  start(d, slotAt(d, found));
+  if (waiting == 0) return;
+  const s = earliest(d, waiting);
+  d.queuedSlots &= ~slotBit(d, s);
+  start(d, s);
 }
 
 /** CCB opcode 1, [1] 2.4: kept until an initiator selects the board, which never happens on this bus. */
@@ -321,8 +337,7 @@ function dropTarget(d: Aha1542, target: u32): void {
   for (let i: u32 = 0; i < <u32>SLOTS; i++) {
     const s = slotAt(d, i);
     if (s.target != target || (s.slotState != SLOT_RUNNING && s.slotState != SLOT_QUEUED)) continue;
-    withdraw(d, s);
-    freeSlot(d, s);
+    drop(d, s);
   }
 }
 
@@ -330,7 +345,7 @@ function dropTarget(d: Aha1542, target: u32): void {
 function withdraw(d: Aha1542, s: Slot): void {
   switch (s.slotState) {
     case SLOT_QUEUED:
-      d.queued--;
+      d.queuedSlots &= ~slotBit(d, s);
       break;
     case SLOT_SELECTING:
       cancel(d, EVENT_SELECTION, slotNumber(d, s));
@@ -340,9 +355,16 @@ function withdraw(d: Aha1542, s: Slot): void {
       store<u8>(busyPlace(d, s.target, s.lun), 0);
       break;
     case SLOT_DONE:
-      d.done--;
+      d.doneSlots &= ~slotBit(d, s);
       break;
   }
+}
+
+/** A command of which the host hears no more; in the trace it ends with the status of an empty mailbox. */
+function drop(d: Aha1542, s: Slot): void {
+  if (s.slotState != SLOT_DONE) trace(TRACE_COMPLETE, d.id, s.number, MBI_FREE, 0, 0);
+  withdraw(d, s);
+  freeSlot(d, s);
 }
 
 /** A reset: every command is forgotten, and no mail comes. */
@@ -350,10 +372,9 @@ export function dropCommands(d: Aha1542): void {
   for (let i: u32 = 0; i < <u32>SLOTS; i++) {
     const s = slotAt(d, i);
     if (s.slotState == SLOT_FREE) continue;
-    withdraw(d, s);
-    freeSlot(d, s);
+    drop(d, s);
   }
-  assert(d.queued == 0 && d.done == 0);
+  assert(d.queuedSlots == 0 && d.doneSlots == 0);
 }
 
 /** A unit is pulled off the bus: its commands end as when a target lets go of it. */

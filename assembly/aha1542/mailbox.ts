@@ -11,13 +11,14 @@ import { get24, put24 } from '../scsi/bytes';
 import {
   Aha1542,
   EVENT_MAIL,
+  earliest,
   interrupt,
   isReady,
   SLOT_DONE,
   SLOT_FREE,
   Slot,
   slotAt,
-  slotNumber,
+  slotBit,
 } from './board';
 import { abortCcb, acceptCcb, refuseAction } from './ccb';
 import {
@@ -28,7 +29,6 @@ import {
   MBO_ABORT,
   MBO_FREE,
   MBO_START,
-  SLOTS,
 } from './regs';
 
 /** Looks at a full in mailbox again after this many ns, twice as long each time, and so often. */
@@ -68,10 +68,11 @@ function take(d: Aha1542, number: u32, action: u32, ccb: u32): void {
   const s = slotAt(d, i);
   d.nextOut = number + 1 < d.mailboxes ? number + 1 : 0;
   d.sequence++;
-  s.order = d.sequence;
-  s.ccb = ccb;
-  d.command = d.sequence;
   d.commands++;
+  s.order = d.sequence;
+  s.number = d.commands;
+  s.ccb = ccb;
+  d.command = d.commands;
   store<u8>(markPlace(), MBO_FREE);
   dmaStore(d, outMailbox(d, number), markPlace(), 1);
   if (action == MBO_START) acceptCcb(d, s);
@@ -83,44 +84,55 @@ function take(d: Aha1542, number: u32, action: u32, ccb: u32): void {
 /** A command is over: its in mailbox is filled, now or when the host has emptied it. */
 export function report(d: Aha1542, s: Slot, mail: u32): void {
   s.mail = mail;
+  trace(TRACE_COMPLETE, d.id, s.number, mail, 0, 0);
+  if (d.doneSlots == 0 && fillIn(d, s)) return;
   s.slotState = SLOT_DONE;
   d.sequence++;
   s.order = d.sequence;
-  d.done++;
-  trace(TRACE_COMPLETE, d.id, s.ccb, mail, 0, 0);
-  if (d.done == 1) deliver(d);
+  d.doneSlots |= slotBit(d, s);
 }
 
 /** Fills in mailboxes for the commands that wait for them, in the order in which they ended. */
 export function deliver(d: Aha1542): void {
-  // Each round ends one of at most SLOTS commands.
-  while (d.done > 0) {
-    const at = inMailbox(d, d.nextIn);
-    dmaFetch(d, at, markPlace(), 1);
-    if (load<u8>(markPlace()) != MBI_FREE) return retryLater(d);
-    const s = earliestDone(d);
-    store<u8>(markPlace(), <u8>s.mail);
-    put24(markPlace() + 1, s.ccb);
-    dmaStore(d, at, markPlace(), MAILBOX_BYTES);
-    d.nextIn = d.nextIn + 1 < d.mailboxes ? d.nextIn + 1 : 0;
-    d.done--;
-    d.completions++;
-    d.mailRetries = 0;
-    freeSlot(d, s);
-    interrupt(d, INTERRUPT_MBIF);
+  // Each round takes a slot out of the set.
+  while (d.doneSlots != 0) {
+    const s = earliest(d, d.doneSlots);
+    if (!fillIn(d, s)) return;
+    d.doneSlots &= ~slotBit(d, s);
   }
+}
+
+/** Fills the next in mailbox and frees the slot; false if the host has not emptied the mailbox yet. */
+function fillIn(d: Aha1542, s: Slot): bool {
+  const at = inMailbox(d, d.nextIn);
+  d.command = s.number;
+  dmaFetch(d, at, markPlace(), 1);
+  if (load<u8>(markPlace()) != MBI_FREE) {
+    retryLater(d);
+    return false;
+  }
+  store<u8>(markPlace(), <u8>s.mail);
+  put24(markPlace() + 1, s.ccb);
+  dmaStore(d, at, markPlace(), MAILBOX_BYTES);
+  d.nextIn = d.nextIn + 1 < d.mailboxes ? d.nextIn + 1 : 0;
+  d.completions++;
+  d.mailRetries = 0;
+  freeSlot(d, s);
+  interrupt(d, INTERRUPT_MBIF);
+  return true;
 }
 
 /** The host touched a register: it may have emptied an in mailbox. */
 export function pokeMail(d: Aha1542): void {
+  if (d.doneSlots == 0) return;
   d.mailRetries = 0;
   deliver(d);
 }
 
-/** Gives a slot back; mail that found none is then taken. */
+/** Gives a slot back. */
 export function freeSlot(d: Aha1542, s: Slot): void {
   s.slotState = SLOT_FREE;
-  d.freeSlots |= (<u64>1) << (<u64>slotNumber(d, s));
+  d.freeSlots |= slotBit(d, s);
 }
 
 /** A host that polls memory gives no sign when a mailbox becomes free. */
@@ -129,21 +141,6 @@ function retryLater(d: Aha1542): void {
   cancel(d, EVENT_MAIL, 0);
   schedule(d, EVENT_MAIL, 0, MAIL_RETRY_NS << (<u64>d.mailRetries));
   d.mailRetries++;
-}
-
-function earliestDone(d: Aha1542): Slot {
-  let found = slotAt(d, 0);
-  let order: u32 = 0;
-  let seen = false;
-  for (let i: u32 = 0; i < <u32>SLOTS; i++) {
-    const s = slotAt(d, i);
-    if (s.slotState != SLOT_DONE || (seen && <i32>(s.order - order) > 0)) continue;
-    found = s;
-    order = s.order;
-    seen = true;
-  }
-  assert(seen);
-  return found;
 }
 
 function outMailbox(d: Aha1542, number: u32): u64 {

@@ -24,6 +24,7 @@ import {
   resetInterrupt,
   SLOT_RUNNING,
   Slot,
+  setPresent,
   slotAt,
   unitPlace,
 } from './board';
@@ -101,6 +102,7 @@ export function attach(d: Aha1542, place: u32, unit: u32, disk: u32): bool {
   }
   pullUnit(d, place, unit);
   insertDisk(unitAt(load<u32>(at)), disk);
+  setPresent(d, place, unit, disk != 0);
   settle(d);
   return true;
 }
@@ -124,7 +126,7 @@ function readPort(d: Aha1542, at: u32): u32 {
     case PORT_DATA:
       return readData(d);
     case PORT_INTERRUPT:
-      if (d.done > 0) pokeMail(d);
+      pokeMail(d);
       return interruptFlags(d);
     case PORT_SIGNATURE:
       return signature(d);
@@ -152,7 +154,7 @@ function control(d: Aha1542, value: u32): void {
   if ((value & CONTROL_SRST) != 0 && d.testing == 0) softReset(d);
   if ((value & CONTROL_IRST) != 0) {
     resetInterrupt(d);
-    if (d.done > 0) pokeMail(d);
+    pokeMail(d);
   }
   if ((value & CONTROL_SCRST) != 0 && d.testing == 0) resetBus(d);
 }
@@ -166,7 +168,7 @@ export function event(d: Aha1542, code: u32, tag: u32): void {
 
 export function mediaData(d: Aha1542, r: Request): void {
   const s = running(d, r);
-  d.command = s.order;
+  d.command = s.number;
   scsiMediaData(s, r);
   proceed(d, s);
   settle(d);

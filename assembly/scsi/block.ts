@@ -36,6 +36,10 @@ import {
   OP_READ_12,
   OP_READ_16,
   OP_READ_DEFECT_DATA_10,
+  OP_WRITE_6,
+  OP_WRITE_10,
+  OP_WRITE_12,
+  OP_WRITE_16,
   OP_WRITE_VERIFY_10,
   OP_WRITE_VERIFY_12,
   OP_WRITE_VERIFY_16,
@@ -194,6 +198,23 @@ export function takeSameBlock(t: ScsiTask): void {
 function isZero(at: usize, bytes: u32): bool {
   for (let i: u32 = 0; i < bytes; i += 8) if (load<u64>(at + i) != 0) return false;
   return true;
+}
+
+/** First block of a READ or WRITE, 0 for other commands. */
+export function transferLba(t: ScsiTask): u64 {
+  switch (<u32>load<u8>(cdbOf(t))) {
+    case OP_READ_6:
+    case OP_READ_10:
+    case OP_READ_12:
+    case OP_READ_16:
+    case OP_WRITE_6:
+    case OP_WRITE_10:
+    case OP_WRITE_12:
+    case OP_WRITE_16:
+      return lbaOf(t);
+    default:
+      return 0;
+  }
 }
 
 function lbaOf(t: ScsiTask): u64 {

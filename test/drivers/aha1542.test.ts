@@ -4,6 +4,7 @@ import type { Driver } from '../../src/drivers/driver.ts';
 import { parseSense } from '../../src/drivers/scsi.ts';
 import { Random } from '../../src/kernel/random.ts';
 import { createMachine, type Disk, type DiskOptions, type Machine } from '../../src/machine/index.ts';
+import type { AsyncMedium } from '../../src/media/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { TestCommand, TestHost } from './host.ts';
 
@@ -239,6 +240,74 @@ test('a reset ends every open command as aborted, and the board works afterwards
   run(again);
   assert.is(again.status, 'ok');
   assert.is(machine.memory.read8(DATA + 511), 0x5a);
+});
+
+/** Bytes that come and go later, and a failure on demand. */
+class SlowMedium implements AsyncMedium {
+  readonly sync = false;
+  readonly name = 'slow';
+  readonly readOnly = false;
+  readonly data = new Uint8Array(64 * 1024);
+  readonly bytes = this.data.length;
+  failing = false;
+
+  async read(offset: number, buffer: Uint8Array): Promise<number> {
+    await this.#later();
+    buffer.set(this.data.subarray(offset, offset + buffer.length));
+    return buffer.length;
+  }
+  async write(offset: number, buffer: Uint8Array): Promise<number> {
+    await this.#later();
+    this.data.set(buffer, offset);
+    return buffer.length;
+  }
+  async flush(): Promise<void> {
+    await this.#later();
+  }
+  async discard(offset: number, bytes: number): Promise<void> {
+    await this.#later();
+    this.data.fill(0, offset, offset + bytes);
+  }
+  async close(): Promise<void> {}
+
+  async #later(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.failing) throw new Error('broken');
+  }
+}
+
+test('a medium that answers later moves the same bytes, and its failures become sense data', async () => {
+  const medium = new SlowMedium();
+  const { machine, driver } = await attach({ disk: { medium } });
+  const finish = async (command: TestCommand): Promise<TestCommand> => {
+    driver.submit(command);
+    driver.kick();
+    await machine.settleAsync();
+    driver.interrupt();
+    assert.is(command.ended, 1);
+    return command;
+  };
+  const segments = [
+    { address: DATA + 1, bytes: 1000 },
+    { address: DATA + 0x2000, bytes: 24 },
+  ];
+  const at = { lba: 4, sectors: 2 };
+  machine.memory.fill(DATA + 1, 0x31, 1000);
+  machine.memory.fill(DATA + 0x2000, 0x32, 24);
+  const write = await finish(new TestCommand({ op: 'write', ...at, fua: true }).setSegments(segments));
+  assert.is(write.status, 'ok');
+  const expected = new Uint8Array(1024).fill(0x31, 0, 1000).fill(0x32, 1000);
+  assert.equal(medium.data.slice(2048, 3072), expected);
+  machine.memory.fill(DATA, 0, 0x3000);
+  const read = await finish(new TestCommand({ op: 'read', ...at }).setSegments(segments));
+  assert.is(read.status, 'ok');
+  assert.ok(machine.memory.equals(DATA + 1, expected, 0, 1000));
+  assert.is((await finish(new TestCommand({ op: 'discard', ...at }))).status, 'ok');
+  assert.is(medium.data[2048], 0);
+  medium.failing = true;
+  const failed = await finish(new TestCommand({ op: 'write', ...at }).setSegments(segments));
+  assert.is(failed.status, 'check-condition');
+  assert.is(parseSense(failed.sense).code, codes.ASC_WRITE_ERROR);
 });
 
 test('detach gives all memory back and leaves the line low', async () => {
