@@ -100,10 +100,13 @@ export function createBlkCore(k: Linux) {
     rq.rq_disk = diskOf(fits);
     k.merge.blk_rq_bio_prep(queue, rq, fits);
     const flags = queue.queue_lock.lockIrqSave();
-    insertRequest(queue, rq, false);
-    k.trace.block_rq_insert(queue, rq);
-    api.__blk_run_queue(queue);
-    queue.queue_lock.unlockIrqRestore(flags);
+    try {
+      insertRequest(queue, rq, false);
+      k.trace.block_rq_insert(queue, rq);
+      api.__blk_run_queue(queue);
+    } finally {
+      queue.queue_lock.unlockIrqRestore(flags);
+    }
   }
 
   /** GMR-11: makes a bio one that the device can take: bounced, then split. Null when it has ended instead. */
@@ -159,8 +162,11 @@ export function createBlkCore(k: Linux) {
     /** Has the driver look at the queue. */
     blk_run_queue(q: RequestQueue): void {
       const flags = q.queue_lock.lockIrqSave();
-      api.__blk_run_queue(q);
-      q.queue_lock.unlockIrqRestore(flags);
+      try {
+        api.__blk_run_queue(q);
+      } finally {
+        q.queue_lock.unlockIrqRestore(flags);
+      }
     },
 
     __blk_run_queue(q: RequestQueue): void {
@@ -202,8 +208,11 @@ export function createBlkCore(k: Linux) {
     blk_put_request(rq: Request): void {
       const { q } = rq;
       const flags = q.queue_lock.lockIrqSave();
-      api.__blk_put_request(q, rq);
-      q.queue_lock.unlockIrqRestore(flags);
+      try {
+        api.__blk_put_request(q, rq);
+      } finally {
+        q.queue_lock.unlockIrqRestore(flags);
+      }
     },
 
     /** @throws KernelBug REQ-05 when it is not out */

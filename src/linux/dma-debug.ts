@@ -298,7 +298,7 @@ export function createDmaDebug(k: Linux) {
       for (let i = 0; i < count && sg !== null; i++) {
         const call = { address: sg.dma_address, cpu: sg.dma_address, size: sg.dma_length, dir, where };
         const mapping = { ...call, kind: 'dma_map_sg' } as const;
-        if (i === 0) count = find(dev, mapping, nents)?.nents || nents;
+        if (i === 0) count = find(dev, mapping, nents)?.nents ?? nents;
         unmap(dev, mapping, nents);
         sg = sg.end ? null : k.scatterlist.sg_next(sg);
       }

@@ -105,16 +105,19 @@ export function createRequest(k: Linux) {
       rq.rq_disk = bd_disk;
       rq.end_io = done;
       const flags = q.queue_lock.lockIrqSave();
-      if (q.dying) {
-        rq.cmd_flags |= REQ_QUIET;
-        rq.errors = -ENXIO;
-        api.__blk_end_request_all(rq, rq.errors);
-      } else {
-        insertRequest(q, rq, at_head);
-        k.trace.block_rq_insert(q, rq);
-        k.core.__blk_run_queue(q);
+      try {
+        if (q.dying) {
+          rq.cmd_flags |= REQ_QUIET;
+          rq.errors = -ENXIO;
+          api.__blk_end_request_all(rq, rq.errors);
+        } else {
+          insertRequest(q, rq, at_head);
+          k.trace.block_rq_insert(q, rq);
+          k.core.__blk_run_queue(q);
+        }
+      } finally {
+        q.queue_lock.unlockIrqRestore(flags);
       }
-      q.queue_lock.unlockIrqRestore(flags);
     },
 
     /** Executes a request and waits for its end. 0, or -EIO: rq.errors, rq.sense and rq.resid_len say more. */
@@ -248,8 +251,11 @@ export function createRequest(k: Linux) {
       if (api.blk_update_request(rq, error, nr_bytes)) return true;
       const { q } = rq;
       const flags = q.queue_lock.lockIrqSave();
-      finish(rq, error);
-      q.queue_lock.unlockIrqRestore(flags);
+      try {
+        finish(rq, error);
+      } finally {
+        q.queue_lock.unlockIrqRestore(flags);
+      }
       return false;
     },
 
