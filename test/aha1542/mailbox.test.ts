@@ -180,3 +180,28 @@ test('an in mailbox beyond the 24th line is written at the truncated address, an
   assert.is(finding?.driven, 0);
   assert.ok(guard.findings().some(({ rule, driven }) => rule === 'dev-hole' && driven === 0xfffffc));
 });
+
+test('without tags a unit takes one command at a time, several units work at once', async () => {
+  const board = await Board.create({ disk: { latencyNs: 1e6, picosecondsPerByte: 0 }, mailboxes: 8 });
+  const other = board.machine.addDisk({ bytes: 4096, latencyNs: 1e6, picosecondsPerByte: 0 });
+  board.controller.attach(other, 1);
+  board.execute({ ...TUR, target: 1 });
+  for (let i = 0; i < 3; i++) board.post(board.writeCcb(i, read(i)));
+  board.post(board.writeCcb(3, { ...read(0), target: 1 }));
+  board.start();
+  const start = board.machine.now();
+  const ends: [slot: number, ms: number][] = [];
+  while (ends.length < 4) {
+    board.machine.advance(board.machine.nextDeadline());
+    for (let mail = board.takeMail(); mail !== null; mail = board.takeMail()) {
+      ends.push([(mail.ccb - CCBS) / 0x100, (board.machine.now() - start) / 1e6]);
+    }
+    board.control(regs.CONTROL_IRST);
+  }
+  assert.equal(ends, [
+    [0, 1],
+    [3, 1],
+    [1, 2],
+    [2, 3],
+  ]);
+});

@@ -271,7 +271,9 @@ class SlowMedium implements AsyncMedium {
   async close(): Promise<void> {}
 
   async #later(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
     if (this.failing) throw new Error('broken');
   }
 }
