@@ -119,10 +119,9 @@ export class PageAllocator {
     this.dmaReserve = options.dmaReserve ?? 0;
     this.poison = options.poison === true ? new Uint8Array(PAGE_SIZE).fill(POISON_FREE) : null;
     this.free = new FrameBitmap(options.frames.pages.length);
-    this.mutableZones = ZONE_NAMES.map((zone) => this.makeZone(zone));
+    this.mutableZones = ZONE_NAMES.map((zone) => ({ name: zone, first: 0, end: 0, managed: 0, free: 0 }));
     this.zones = this.mutableZones;
-    const reserved = Math.max(PAGE_SIZE, options.lowReserve ?? 0);
-    for (const page of options.frames.pages) this.introduce(page, page.phys < reserved);
+    this.introduce(Math.max(PAGE_SIZE, options.lowReserve ?? 0));
   }
 
   /** Pages that can be handed out now. */
@@ -230,26 +229,21 @@ export class PageAllocator {
 
   // ---- inside
 
-  private makeZone(zone: ZoneName): MutableZone {
-    const { pages } = this.frames;
-    const count = pages.filter((page) => page.zone === zone).length;
-    const first = Math.max(
-      0,
-      pages.findIndex((page) => page.zone === zone),
-    );
-    return { name: zone, first, end: first + count, managed: 0, free: 0 };
-  }
-
-  private introduce(page: Page, reserved: boolean): void {
-    if (reserved) {
-      page.set(PG_reserved);
-      return;
+  /** Counts the frames of each zone and makes all but the reserved ones free. */
+  private introduce(reserved: number): void {
+    for (const page of this.frames.pages) {
+      const zone = this.zoneOf(page);
+      if (zone.end === 0) zone.first = page.frame;
+      zone.end = page.frame + 1;
+      if (page.phys < reserved) {
+        page.set(PG_reserved);
+        continue;
+      }
+      zone.managed++;
+      zone.free++;
+      this.free.add(page.frame);
+      if (this.poison !== null) this.memory.fill(page.phys, POISON_FREE, PAGE_SIZE);
     }
-    const zone = this.zoneOf(page);
-    zone.managed++;
-    zone.free++;
-    this.free.add(page.frame);
-    if (this.poison !== null) this.memory.fill(page.phys, POISON_FREE, PAGE_SIZE);
   }
 
   private zoneOf(page: Page): MutableZone {
