@@ -1,7 +1,14 @@
 // What tests of the Linux kernel share.
 
-import { DeadlockError, type DeadlockReport, KernelBug, type Sleeps } from '../../src/kernel/index.ts';
-import { bootLinux, type LinuxApi, type LinuxOptions } from '../../src/linux/index.ts';
+import {
+  DeadlockError,
+  type DeadlockReport,
+  KernelBug,
+  PAGE_SIZE,
+  type Page,
+  type Sleeps,
+} from '../../src/kernel/index.ts';
+import { type Bio, bootLinux, GFP_KERNEL, type LinuxApi, type LinuxOptions } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert } from '../run/suite.ts';
 
@@ -44,4 +51,29 @@ export function assertDeadlock(body: () => unknown): DeadlockReport {
     return error.report;
   }
   throw new Error('no deadlock');
+}
+
+/** The value, where a test is sure that there is one. */
+export function must<T>(value: T | null | undefined): T {
+  if (value === null || value === undefined) throw new Error('NULL');
+  return value;
+}
+
+/** A page filled with one byte. */
+export function filledPage(linux: LinuxApi, byte: number): Page {
+  const page = must(linux.kernel.allocator.alloc({ tag: 'test' }));
+  linux.kernel.memory.fill(page.phys, byte, PAGE_SIZE);
+  return page;
+}
+
+/** A bio over fresh pages, one vec of `bytes` from offset 0 each, its page i filled with i + 1. */
+export function bioOf(linux: LinuxApi, pages: number, bytes = PAGE_SIZE): Bio {
+  const bio = must(inProcess(linux, () => linux.bio_kmalloc(GFP_KERNEL, pages)));
+  for (let i = 0; i < pages; i++) linux.bio_add_page(bio, filledPage(linux, i + 1), bytes, 0);
+  return bio;
+}
+
+/** Objects of a slab in use. */
+export function objects(linux: LinuxApi, cache: string): number {
+  return linux.slab_in_use().find((use) => use.cache === cache)?.objects ?? 0;
 }
