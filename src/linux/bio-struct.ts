@@ -52,6 +52,8 @@ export const BIO_NULL_MAPPED = 5;
 export const BIO_QUIET = 6;
 /** __bi_remaining counts. */
 export const BIO_CHAIN = 7;
+/** 3.x: a file system's snapshot; must not change while it is written. */
+export const BIO_SNAP_STABLE = 8;
 /** Its end is to be traced: it went through generic_make_request(). */
 export const BIO_TRACE_COMPLETION = 9;
 /** Flags from here up survive bio_reset(). */

@@ -84,7 +84,7 @@ export function createBlkCore(k: Linux) {
 
   /** make_request_fn of a queue that has requests. */
   function* blk_queue_bio(queue: RequestQueue, bio: Bio): Sleeps<void> {
-    const fits = prepareBio(queue, bio);
+    const fits = prepareBio(queue, yield* k.bounce.blk_queue_bounce(queue, bio));
     if (fits === null) return;
     const rw = fits.bi_op === REQ_OP_READ ? READ : WRITE;
     const sync = rw === READ || (fits.bi_opf & REQ_SYNC) !== 0 ? 1 : 0;
@@ -109,9 +109,9 @@ export function createBlkCore(k: Linux) {
     }
   }
 
-  /** GMR-11: makes a bio one that the device can take: bounced, then split. Null when it has ended instead. */
+  /** The bio if the device can take it as it is; null when it has ended instead. */
   function prepareBio(q: RequestQueue, bio: Bio): Bio | null {
-    // Bouncing and splitting have their places here. What needs them is not sent wrongly meanwhile.
+    // Splitting has its place here, and before bouncing (GMR-11). What needs it is not sent wrongly meanwhile.
     if (k.merge.bio_fits(q, bio)) return bio;
     k.warnings.warn('SPL-01', 'a bio is larger than a request may be', `queue ${q.id}`);
     bio.bi_error = -EINVAL;

@@ -121,6 +121,8 @@ export class RequestQueue implements BioQueue {
 
   /** GFP flags for bounce pages: __GFP_DMA when they must come from the ISA pool. */
   bounce_gfp = 0;
+  /** 3.x: pages must not change while the device reads them (BDI_CAP_STABLE_WRITES). */
+  stable_pages_required = false;
   /** Addresses of user memory that are mapped directly are multiples of this + 1. */
   dma_alignment = 511;
   /** Lengths are padded to a multiple of this + 1. */

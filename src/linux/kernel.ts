@@ -16,6 +16,7 @@ import { createBio3x } from './bio-3x.ts';
 import { createBioData } from './bio-data.ts';
 import { createBioSet } from './bio-set.ts';
 import { createBlkCore } from './blk-core.ts';
+import { createBounce } from './bounce.ts';
 import { createDmaDebug } from './dma-debug.ts';
 import { createDmaMapping } from './dma-mapping.ts';
 import { LinuxFaults } from './faults.ts';
@@ -46,6 +47,7 @@ const subjects = {
   settings: createSettings,
   scatterlist: createScatterlist,
   merge: createMerge,
+  bounce: createBounce,
   core: createBlkCore,
   request: createRequest,
   swiotlb: createSwiotlb,
@@ -70,6 +72,7 @@ function flatten(k: Linux) {
     ...k.settings,
     ...k.scatterlist,
     ...k.merge,
+    ...k.bounce,
     ...k.core,
     ...k.request,
     ...k.swiotlb,

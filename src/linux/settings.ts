@@ -93,6 +93,7 @@ export function createSettings(k: Linux) {
         q.limits.bounce_pfn = Math.max(lastLowPfn, pfn);
         return;
       }
+      k.bounce.init_emergency_isa_pool();
       q.bounce_gfp = GFP_NOIO | GFP_DMA;
       q.limits.bounce_pfn = pfn;
     },

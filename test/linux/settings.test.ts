@@ -9,6 +9,7 @@ import {
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
+import { inProcess } from './help.ts';
 
 const test = suite('linux settings');
 
@@ -130,7 +131,7 @@ test('LIM-06 chunk_sectors is a power of two', async () => {
 test('LIM-07 any limit below 4 GiB takes bounce pages from the ISA pool', async () => {
   const { linux, q, limits } = await queue();
   for (const limit of [BLK_BOUNCE_ISA, 2 ** 26 - 1, 2 ** 31 - 1, 0xffffefff]) {
-    linux.blk_queue_bounce_limit(q, limit);
+    inProcess(linux, () => linux.blk_queue_bounce_limit(q, limit));
     assert.is(limits.bounce_pfn, Math.floor(limit / 4096));
     assert.is(q.bounce_gfp & GFP_DMA, GFP_DMA);
   }
