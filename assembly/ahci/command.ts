@@ -84,10 +84,12 @@ export function runPort(d: Ahci, p: Port): void {
   }
 }
 
-/** The slot after the current one, round and round ([1] 5.3, P:SelectCmd). */
+/** Slots take turns, beginning with slot 0 when the list is started ([1] 5.3, P:SelectCmd). */
 function nextSlot(p: Port): u32 {
-  const later = p.current == 31 ? 0 : p.ci & ((<u32>0xffffffff) << (p.current + 1));
-  return ctz(later != 0 ? later : p.ci);
+  const later = p.next == 32 ? 0 : p.ci & ((<u32>0xffffffff) << p.next);
+  const slot = <u32>ctz(later != 0 ? later : p.ci);
+  p.next = slot + 1;
+  return slot;
 }
 
 /** Fetches a command's header and frame, once, and gives it to the device. */
@@ -184,7 +186,7 @@ function advance(d: Ahci, p: Port, n: u32, s: Slot, step: u32): void {
 function startMedia(d: Ahci, p: Port, n: u32, s: Slot): void {
   const r = ataBegin(d, ataOf(p), s, s.sectors, requestTag(p, n));
   if (r !== null) {
-    s.request = changetype<usize>(r);
+    s.request = <u32>changetype<usize>(r);
     return;
   }
   p.waiting |= 1 << n;

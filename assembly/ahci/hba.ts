@@ -90,6 +90,8 @@ export class Port {
   ci: u32;
   /** Slot that was fetched last: PxCMD.CCS. */
   current: u32;
+  /** Slot from which on the next one is looked for, 0 to 32. */
+  next: u32;
   /** Slot of the command that keeps the device busy, NO_SLOT: none. */
   busy: u32;
   /** Non-zero after a fatal error: nothing is fetched until ST was cleared ([1] 6.2.2). */
@@ -204,6 +206,7 @@ export function updateGlobal(d: Ahci): void {
 
 /** Software writes ones to IS; ports that still have something pending raise their bit again. */
 export function clearGlobal(d: Ahci, bits: u32): void {
+  if ((d.is & bits) == 0) return;
   d.is &= ~bits;
   for (let i: u32 = 0; i < d.portCount; i++) {
     if (((bits & d.pi) >>> i) & 1) {

@@ -41,7 +41,8 @@ export function isUp(p: Port): bool {
 export function linkDown(d: Ahci, p: Port, detection: u32): void {
   cancel(d, EVENT_LINK, p.number);
   cancel(d, EVENT_SIGNATURE, p.number);
-  if (p.active != 0) p.stopped = 1;
+  // What was issued is lost: the list waits for software to clear ST.
+  if ((p.ci | p.sact) != 0) p.stopped = 1;
   giveUp(p);
   p.ssts = detection;
   p.tfd = AHCI_TFD_RESET;

@@ -17,7 +17,7 @@ import {
 import { PCI_BAR_IO, PCI_CAP_SATA, PCI_COMMAND_IO, PCI_COMMAND_MEMORY } from '../bus/pci-regs';
 import { Request } from '../media/media';
 import { coalesceTimeout } from './coalesce';
-import { mediaDone as endMedia, mediaData as moveMedia, retryWaiting } from './command';
+import { mediaDone as endMedia, mediaData as moveMedia, retryWaiting, runPort } from './command';
 import {
   Ahci,
   checkLayout,
@@ -193,7 +193,10 @@ export function event(d: Ahci, code: u32, tag: u32): void {
   if (code == EVENT_LINK) linkUp(d, portAt(d, tag));
   else if (code == EVENT_COALESCE) coalesceTimeout(d);
   else if (code == EVENT_RETRY) retryWaiting(d);
-  else signature(d, portAt(d, tag));
+  else {
+    signature(d, portAt(d, tag));
+    runPort(d, portAt(d, tag));
+  }
 }
 
 export function mediaData(d: Ahci, r: Request): void {

@@ -273,6 +273,7 @@ function writeCommand(d: Ahci, p: Port, value: u32): void {
   if ((value & AHCI_CMD_CLO) != 0 && (d.cap & AHCI_CAP_SCLO) != 0 && (before & AHCI_CMD_ST) == 0) {
     p.tfd &= ~(ATA_STATUS_BSY | ATA_STATUS_DRQ);
   }
+  runPort(d, p);
 }
 
 /**
@@ -284,5 +285,6 @@ function stop(p: Port): void {
   p.ci = 0;
   p.sact = 0;
   p.current = 0;
+  p.next = 0;
   p.stopped = 0;
 }

@@ -47,6 +47,7 @@ function resetPort(d: Ahci, p: Port): void {
   p.sact = 0;
   p.ci = 0;
   p.current = 0;
+  p.next = 0;
   p.busy = NO_SLOT;
   p.cmd = AHCI_CMD_POD | ((d.cap & AHCI_CAP_SSS) != 0 ? 0 : AHCI_CMD_SUD);
   linkAfterReset(d, p);

@@ -6,15 +6,9 @@
 
 import {
   AHCI_CMD_CCS_SHIFT,
-  AHCI_CMD_CR,
-  AHCI_CMD_FR,
   AHCI_CMD_FRE,
   AHCI_CMD_POD,
-  AHCI_CMD_ST,
   AHCI_CMD_SUD,
-  AHCI_DET_MASK,
-  AHCI_DET_PRESENT,
-  AHCI_DET_RESET,
   AHCI_HEADER_BYTES,
   AHCI_HEADER_PRDBC,
   AHCI_HEADER_WRITE,
@@ -29,8 +23,6 @@ import {
   AHCI_IS_SDBS,
   AHCI_IS_TFES,
   AHCI_IS_UFS,
-  AHCI_PORT_STRIDE,
-  AHCI_PORTS,
   AHCI_PRD_BYTES,
   AHCI_PX_CI,
   AHCI_PX_CLB,
@@ -41,10 +33,8 @@ import {
   AHCI_PX_IE,
   AHCI_PX_IS,
   AHCI_PX_SACT,
-  AHCI_PX_SCTL,
   AHCI_PX_SERR,
   AHCI_PX_SIG,
-  AHCI_PX_SSTS,
   AHCI_PX_TFD,
   AHCI_RFIS_BYTES,
   AHCI_RFIS_REGISTER,
@@ -62,8 +52,8 @@ import {
   ATA_STATUS_ERR,
 } from '../../assembly/ata/regs.ts';
 import { ASC_INVALID_CDB_FIELD, KEY_ILLEGAL_REQUEST } from '../../assembly/scsi/regs.ts';
-import type { Controller } from '../machine/controller.ts';
 import type { PhysMem } from '../machine/phys-mem.ts';
+import { AhciLink, LINK_NS } from './ahci-link.ts';
 import {
   type AtaDisk,
   type AtaFailure,
@@ -108,12 +98,7 @@ const FATAL =
   AHCI_IS_HBFS | AHCI_IS_HBDS | AHCI_IS_IFS | AHCI_IS_UFS | AHCI_IS_PCS | AHCI_IS_PRCS | AHCI_IS_OFS;
 const ERRORS = FATAL | AHCI_IS_TFES;
 
-/** [1] 10.1.2, 10.4.2: engines stop within 500 ms, COMRESET lasts 1 ms, the link answers within 10 ms. */
-const ENGINE_NS = 500e6;
-const RESET_NS = 1e6;
-const LINK_NS = 10e6;
-/** A disk may take this long to spin up, and for one command. */
-const READY_NS = 30e9;
+/** A command may take this long. */
 const COMMAND_NS = 30e9;
 
 const PLAIN = 0;
@@ -129,10 +114,8 @@ export class AhciPort {
   readonly number: number;
   disk: AtaDisk | null = null;
   readonly #host: DriverHost;
-  readonly #hba: Controller;
-  readonly #bar: number;
+  readonly #link: AhciLink;
   readonly #memory: PhysMem;
-  readonly #base: number;
   readonly #slots: number;
   readonly #addressBits: number;
   readonly #list: number;
@@ -167,11 +150,9 @@ export class AhciPort {
 
   constructor(host: DriverHost, bar: number, number: number, slots: number, addressBits: number) {
     this.#host = host;
-    this.#hba = host.controller;
-    this.#bar = bar;
+    this.#link = new AhciLink(host, bar, number);
     this.#memory = host.memory;
     this.number = number;
-    this.#base = AHCI_PORTS + number * AHCI_PORT_STRIDE;
     this.#slots = slots;
     this.#addressBits = addressBits;
     this.#list = host.dma.alloc(LIST_BYTES, LIST_ALIGN, addressBits);
@@ -227,15 +208,15 @@ export class AhciPort {
     }
     if (bits === 0) return;
     this.#active |= bits;
-    if (this.#activeKind === QUEUED) this.#write(AHCI_PX_SACT, bits);
-    this.#write(AHCI_PX_CI, bits);
+    if (this.#activeKind === QUEUED) this.#link.write(AHCI_PX_SACT, bits);
+    this.#link.write(AHCI_PX_CI, bits);
   }
 
   interrupt(): void {
     // Waiting in #recover() lets other ports' interrupts in.
     if (this.#recovering) return;
-    const status = this.#read(AHCI_PX_IS);
-    this.#write(AHCI_PX_IS, status);
+    const status = this.#link.read(AHCI_PX_IS);
+    this.#link.write(AHCI_PX_IS, status);
     this.#reap();
     if ((status & ERRORS) !== 0) this.#recover(status);
     this.kick();
@@ -249,12 +230,12 @@ export class AhciPort {
       this.#reap();
       if (this.#commands[slot] !== command) return true;
       this.#recovering = true;
-      this.#write(AHCI_PX_IE, 0);
-      this.#gone = !this.#resetLink();
+      this.#link.write(AHCI_PX_IE, 0);
+      this.#gone = !this.#link.reset();
       this.#requeue(this.#active & ~(1 << slot));
       this.#active = 0;
       this.#recovering = false;
-      this.#write(AHCI_PX_IE, INTERRUPTS);
+      this.#link.write(AHCI_PX_IE, INTERRUPTS);
       this.#end(slot, 'aborted');
     } else {
       this.#unqueue(slot);
@@ -347,7 +328,7 @@ export class AhciPort {
   #reap(): void {
     const active = this.#active;
     if (active === 0) return;
-    const open = this.#read(this.#activeKind === QUEUED ? AHCI_PX_SACT : AHCI_PX_CI);
+    const open = this.#link.read(this.#activeKind === QUEUED ? AHCI_PX_SACT : AHCI_PX_CI);
     let done = active & ~open;
     this.#active = active & open;
     while (done !== 0) {
@@ -412,20 +393,21 @@ export class AhciPort {
   /** Finds out what failed, gets the port going again, and has the others issued again. */
   #recover(status: number): void {
     this.#recovering = true;
-    this.#write(AHCI_PX_IE, 0);
+    this.#link.write(AHCI_PX_IE, 0);
     const lost = this.#active;
-    const current = (this.#read(AHCI_PX_CMD) >>> AHCI_CMD_CCS_SHIFT) & 31;
+    const current = (this.#link.read(AHCI_PX_CMD) >>> AHCI_CMD_CCS_SHIFT) & 31;
     let culprit = -1;
     let alive = true;
     if ((status & FATAL) !== 0) {
       if ((lost & (lost - 1)) === 0 && lost !== 0) culprit = 31 - Math.clz32(lost);
-      alive = this.#resetLink();
+      alive = this.#link.reset();
     } else {
       culprit = this.#activeKind === QUEUED ? -1 : current;
       readFailure(this.#memory, this.#frames + AHCI_RFIS_REGISTER, this.#failure);
-      const stopped = this.#stop();
-      const busy = (this.#read(AHCI_PX_TFD) & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) !== 0;
-      alive = stopped && !busy ? this.#start() : this.#resetLink();
+      const stopped = this.#link.stop();
+      const busy = (this.#link.read(AHCI_PX_TFD) & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) !== 0;
+      if (stopped && !busy) this.#link.start();
+      else alive = this.#link.reset();
       if (this.#activeKind === QUEUED && alive) culprit = this.#askLog();
     }
     this.#active = 0;
@@ -435,7 +417,7 @@ export class AhciPort {
       this.endAll('no-device');
       return;
     }
-    this.#write(AHCI_PX_IE, INTERRUPTS);
+    this.#link.write(AHCI_PX_IE, INTERRUPTS);
     const others = culprit >= 0 ? lost & ~(1 << culprit) : lost;
     this.#requeue(others);
     if (culprit < 0) this.#singly = bitCount(others);
@@ -491,15 +473,15 @@ export class AhciPort {
     const count = this.#task.bytes > 0 ? this.#writeBlock(table, this.#page + BLOCK_AT, this.#task.bytes) : 0;
     this.#writeHeader(OWN_SLOT, 5 | (count << 16), table);
     this.#memory.write32(header + AHCI_HEADER_PRDBC, 0);
-    this.#write(AHCI_PX_CI, 1 << OWN_SLOT);
+    this.#link.write(AHCI_PX_CI, 1 << OWN_SLOT);
     const isOver = (): boolean =>
-      (this.#read(AHCI_PX_CI) & (1 << OWN_SLOT)) === 0 || (this.#read(AHCI_PX_IS) & ERRORS) !== 0;
+      (this.#link.read(AHCI_PX_CI) & (1 << OWN_SLOT)) === 0 || (this.#link.read(AHCI_PX_IS) & ERRORS) !== 0;
     const over = this.#host.waitUntil(isOver, COMMAND_NS);
     const failed =
-      (this.#read(AHCI_PX_TFD) & ATA_STATUS_ERR) !== 0 || (this.#read(AHCI_PX_IS) & ERRORS) !== 0;
+      (this.#link.read(AHCI_PX_TFD) & ATA_STATUS_ERR) !== 0 || (this.#link.read(AHCI_PX_IS) & ERRORS) !== 0;
     this.#writeHeader(OWN_SLOT, this.#headers[OWN_SLOT] as number, this.#tables + OWN_SLOT * TABLE_BYTES);
-    if (!over || failed) this.#resetLink();
-    this.#write(AHCI_PX_IS, 0xffffffff);
+    if (!over || failed) this.#link.reset();
+    this.#link.write(AHCI_PX_IS, 0xffffffff);
     return over && !failed;
   }
 
@@ -514,27 +496,26 @@ export class AhciPort {
 
   /** Tells the port where its structures are and lets the disk spin up; the caller waits for the link. */
   prepare(): void {
-    this.#stop();
-    this.#write(AHCI_PX_CMD, this.#read(AHCI_PX_CMD) & ~AHCI_CMD_FRE);
-    this.#host.waitUntil(() => (this.#read(AHCI_PX_CMD) & AHCI_CMD_FR) === 0, ENGINE_NS);
-    this.#write(AHCI_PX_CLB, this.#list >>> 0);
-    this.#write(AHCI_PX_CLBU, (this.#list / 4294967296) >>> 0);
-    this.#write(AHCI_PX_FB, this.#frames >>> 0);
-    this.#write(AHCI_PX_FBU, (this.#frames / 4294967296) >>> 0);
-    this.#write(AHCI_PX_IE, 0);
-    this.#write(AHCI_PX_CMD, this.#read(AHCI_PX_CMD) | AHCI_CMD_FRE | AHCI_CMD_SUD | AHCI_CMD_POD);
+    this.#link.stop();
+    this.#link.stopFrames();
+    this.#link.write(AHCI_PX_CLB, this.#list >>> 0);
+    this.#link.write(AHCI_PX_CLBU, (this.#list / 4294967296) >>> 0);
+    this.#link.write(AHCI_PX_FB, this.#frames >>> 0);
+    this.#link.write(AHCI_PX_FBU, (this.#frames / 4294967296) >>> 0);
+    this.#link.write(AHCI_PX_IE, 0);
+    this.#link.write(AHCI_PX_CMD, this.#link.read(AHCI_PX_CMD) | AHCI_CMD_FRE | AHCI_CMD_SUD | AHCI_CMD_POD);
   }
 
   /** Whether the link is up. */
   get linked(): boolean {
-    return (this.#read(AHCI_PX_SSTS) & AHCI_DET_MASK) === AHCI_DET_PRESENT;
+    return this.#link.up;
   }
 
   /** Identifies the disk at the port, if one is there. */
   probe(): void {
-    if (!this.linked || !this.#waitReady() || this.#read(AHCI_PX_SIG) !== AHCI_SIG_ATA) return;
+    if (!this.linked || !this.#link.waitReady() || this.#link.read(AHCI_PX_SIG) !== AHCI_SIG_ATA) return;
     this.#allocate();
-    if (!this.#start()) return;
+    this.#link.start();
     this.#task.readBlock(ATA_IDENTIFY);
     if (!this.#execute()) return;
     const disk = parseIdentify(this.#memory.readBytes(this.#page + BLOCK_AT, 512));
@@ -548,27 +529,27 @@ export class AhciPort {
     this.#queues = hbaQueues && disk.queueDepth > 0 && this.#slots > 1;
     const depth = this.#queues ? Math.min(this.#slots, disk.queueDepth) : this.#slots;
     this.#free = depth === 32 ? -1 : (1 << depth) - 1;
-    this.#write(AHCI_PX_SERR, 0xffffffff);
-    this.#write(AHCI_PX_IS, 0xffffffff);
-    this.#write(AHCI_PX_IE, INTERRUPTS);
+    this.#link.write(AHCI_PX_SERR, 0xffffffff);
+    this.#link.write(AHCI_PX_IS, 0xffffffff);
+    this.#link.write(AHCI_PX_IE, INTERRUPTS);
   }
 
   /** After a reset of the HBA: the port as it was, with no command. False: the disk does not come back. */
   revive(): boolean {
     this.prepare();
-    const ready = this.#host.waitUntil(() => this.linked, LINK_NS) && this.#waitReady() && this.#start();
+    const ready = this.#host.waitUntil(() => this.linked, LINK_NS) && this.#link.waitReady();
     this.#gone = !ready;
     if (!ready) return false;
-    this.#write(AHCI_PX_IS, 0xffffffff);
-    this.#write(AHCI_PX_IE, INTERRUPTS);
+    this.#link.start();
+    this.#link.write(AHCI_PX_IS, 0xffffffff);
+    this.#link.write(AHCI_PX_IE, INTERRUPTS);
     return true;
   }
 
   release(): void {
-    this.#write(AHCI_PX_IE, 0);
-    this.#stop();
-    this.#write(AHCI_PX_CMD, this.#read(AHCI_PX_CMD) & ~AHCI_CMD_FRE);
-    this.#host.waitUntil(() => (this.#read(AHCI_PX_CMD) & AHCI_CMD_FR) === 0, ENGINE_NS);
+    this.#link.write(AHCI_PX_IE, 0);
+    this.#link.stop();
+    this.#link.stopFrames();
     const { dma } = this.#host;
     dma.free(this.#list, LIST_BYTES);
     dma.free(this.#frames, AHCI_RFIS_BYTES);
@@ -585,43 +566,6 @@ export class AhciPort {
     this.#page = dma.alloc(PAGE_BYTES, PAGE_BYTES, this.#addressBits);
     for (let slot = 0; slot < this.#slots; slot++)
       this.#writeHeader(slot, 0, this.#tables + slot * TABLE_BYTES);
-  }
-
-  /** Clears ST; false when the list does not stop. */
-  #stop(): boolean {
-    this.#write(AHCI_PX_CMD, this.#read(AHCI_PX_CMD) & ~AHCI_CMD_ST);
-    return this.#host.waitUntil(() => (this.#read(AHCI_PX_CMD) & AHCI_CMD_CR) === 0, ENGINE_NS);
-  }
-
-  #start(): boolean {
-    this.#write(AHCI_PX_SERR, 0xffffffff);
-    this.#write(AHCI_PX_IS, 0xffffffff);
-    this.#write(AHCI_PX_CMD, this.#read(AHCI_PX_CMD) | AHCI_CMD_ST);
-    return true;
-  }
-
-  /** COMRESET, [1] 10.4.2. False: no disk answers. */
-  #resetLink(): boolean {
-    this.#stop();
-    this.#write(AHCI_PX_SCTL, (this.#read(AHCI_PX_SCTL) & ~AHCI_DET_MASK) | AHCI_DET_RESET);
-    this.#host.waitUntil(() => false, RESET_NS);
-    this.#write(AHCI_PX_SCTL, this.#read(AHCI_PX_SCTL) & ~AHCI_DET_MASK);
-    if (!this.#host.waitUntil(() => this.linked, LINK_NS)) return false;
-    return this.#waitReady() && this.#start();
-  }
-
-  #waitReady(): boolean {
-    this.#write(AHCI_PX_SERR, 0xffffffff);
-    const isReady = (): boolean => (this.#read(AHCI_PX_TFD) & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) === 0;
-    return this.#host.waitUntil(isReady, READY_NS);
-  }
-
-  #read(register: number): number {
-    return this.#hba.read32(this.#bar, this.#base + register);
-  }
-
-  #write(register: number, value: number): void {
-    this.#hba.write32(this.#bar, this.#base + register, value);
   }
 }
 

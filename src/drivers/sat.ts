@@ -189,7 +189,7 @@ function sectorsOf(cdb: Uint8Array): number {
 export function answer(command: DriverCommand, disk: AtaDisk, into: Uint8Array): number {
   const { cdb } = command;
   into.fill(0);
-  switch (cdb[0]) {
+  switch (cdb[0] as number) {
     case OP_READ_6:
     case OP_READ_10:
     case OP_READ_12:

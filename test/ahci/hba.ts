@@ -15,6 +15,12 @@ const TABLES = 0x20000;
 const TABLE_STRIDE = 0x1000;
 export const DATA = 0x80000;
 const PORT_MEMORY = 0x100000;
+/** First byte behind the low RAM. */
+export const RAM_END = 0x1800000;
+const RAM = [
+  { base: 0, bytes: RAM_END },
+  { base: 2 ** 32, bytes: 0x200000 },
+];
 
 export interface HbaOptions {
   readonly profile?: string | Profile;
@@ -61,16 +67,18 @@ export class Hba {
   }
 
   static async create(options: HbaOptions = {}): Promise<Hba> {
+    const diskBytes = options.diskBytes ?? 2 ** 20;
     const machine = await createMachine({
+      ram: RAM,
       guard: false,
-      diskBytes: 32 * 2 ** 20,
+      diskBytes: diskBytes * (options.disks ?? 1) + 2 * 2 ** 20,
       ...(options.flavour === undefined ? {} : { flavour: options.flavour }),
     });
     const profile = options.profile ?? 'ahci';
     const controller = machine.addController({ kind: 'ahci', profile });
     const disks = Array.from({ length: options.disks ?? 1 }, (_, place) => {
       const disk = machine.addDisk({
-        bytes: options.diskBytes ?? 2 ** 20,
+        bytes: diskBytes,
         sectorBytes: options.sectorBytes ?? 512,
         readOnly: options.readOnly ?? false,
       });
@@ -110,6 +118,8 @@ export class Hba {
     const base = port * PORT_MEMORY;
     this.setPx(regs.AHCI_PX_CLB, base + LIST, port);
     this.setPx(regs.AHCI_PX_FB, base + FRAMES, port);
+    this.setPx(regs.AHCI_PX_CLBU, 0, port);
+    this.setPx(regs.AHCI_PX_FBU, 0, port);
     this.setPx(regs.AHCI_PX_SERR, 0xffffffff, port);
     this.setPx(regs.AHCI_PX_IS, 0xffffffff, port);
     this.setPx(regs.AHCI_PX_IE, 0xffffffff, port);

@@ -40,7 +40,15 @@ interface RigOptions {
 }
 
 async function attach(options: RigOptions = {}): Promise<Rig> {
-  const machine = await createMachine({ flavour: 'debug', guard: { mappings: true } });
+  const machine = await createMachine({
+    flavour: 'debug',
+    ram: [
+      { base: 0, bytes: 16 * MIB },
+      { base: 2 ** 32, bytes: 8 * MIB },
+    ],
+    diskBytes: 13 * MIB,
+    guard: { mappings: true },
+  });
   const controller = machine.addController({ kind: options.profile ?? 'ahci' });
   const disks = (options.disks ?? [{}]).map((disk, place) => {
     const made = machine.addDisk({ bytes: 4 * MIB, ...disk });
@@ -81,7 +89,9 @@ function scatter(random: Random, bytes: number, most: number, bases: readonly nu
 }
 
 function fill(random: Random, bytes: number): Uint8Array {
-  return Uint8Array.from({ length: bytes }, () => random.below(256));
+  const words = new Uint32Array(Math.ceil(bytes / 4));
+  for (let i = 0; i < words.length; i++) words[i] = random.next();
+  return new Uint8Array(words.buffer, 0, bytes);
 }
 
 function transfer(
@@ -120,7 +130,7 @@ for (const profile of ['ahci', 'ahci-sb600', 'ahci-32bit', 'ahci-26lines', 'ahci
     const { driver, machine, disks, run } = await attach({ profile, disks: [{}, { sectorBytes: 4096 }] });
     const random = new Random(7);
     const bases = driver.limits.addressBits > 32 && profile !== 'ahci-26lines' ? [DATA, HIGH] : [DATA];
-    for (let round = 0; round < 60; round++) {
+    for (let round = 0; round < 40; round++) {
       const place = random.below(2);
       const disk = disks[place] as Disk;
       const sectors = 1 + random.below(disk.sectorBytes === 512 ? 256 : 32);
