@@ -1,9 +1,6 @@
 // Error numbers that Linux and Solaris share. The kernel base returns them negated, as Linux does.
 
-export const EPERM = 1;
-export const EINTR = 4;
 export const EIO = 5;
-export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EACCES = 13;
 export const EFAULT = 14;

@@ -88,8 +88,6 @@ export class AddressSpace {
   readonly zeroedPages: AllocOptions;
   /** Pages entered that count (Linux: rss). */
   resident = 0;
-  /** Bytes that a kernel locked and charges for; maintained by that kernel. */
-  lockedBytes = 0;
   /** Tasks and others that use it; the last `drop` ends it. */
   users = 1;
   /** Who waits for held areas to be released. */

@@ -56,7 +56,6 @@ export type TaskState = 'runnable' | 'running' | 'sleeping' | 'dead';
 /** Signal numbers the kernels look at (the same in Linux and Solaris). */
 export const SIGINT = 2;
 export const SIGKILL = 9;
-export const SIGSEGV = 11;
 export const SIGTERM = 15;
 
 /**

@@ -87,6 +87,8 @@ export class PageAllocator {
   readonly zones: readonly Zone[];
   /** Decides which allocations fail. */
   readonly failures: FailurePlan;
+  /** The plan is for allocations with this tag only; null: for all. */
+  failuresOnly: string | null = null;
   placement: Placement;
   watch: FrameWatch | null = null;
   /** Tasks that wait for pages. */
@@ -143,7 +145,9 @@ export class PageAllocator {
   alloc(options: AllocOptions = ANY_PAGE): Page | null {
     const order = options.order ?? 0;
     if (!(order >= 0 && order <= MAX_ORDER)) throw new KernelBug('page-order', `no order ${order}`);
-    if (this.failures.shouldFail()) return null;
+    if (this.failuresOnly === null || this.failuresOnly === options.tag) {
+      if (this.failures.shouldFail()) return null;
+    }
     let frame = this.find(options, order);
     if (frame < 0 && this.shrink(1 << order)) frame = this.find(options, order);
     return frame < 0 ? null : this.take(frame, order, options);

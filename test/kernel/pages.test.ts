@@ -222,8 +222,11 @@ test('allocations fail as the plan says', async () => {
   assert.equal(got, [true, true, false, true, true, false]);
   allocator.failures.failAll();
   assert.is(allocator.alloc(), null);
+  allocator.failuresOnly = 'bounce';
+  assert.ok(allocator.alloc({ tag: 'user' }) !== null);
+  assert.is(allocator.alloc({ tag: 'bounce' }), null);
   allocator.failures.off();
-  assert.ok(allocator.alloc() !== null);
+  assert.ok(allocator.alloc({ tag: 'bounce' }) !== null);
 });
 
 test('what is in use is told by purpose, since a mark', async () => {
