@@ -158,6 +158,10 @@ export class Faults {
         continue;
       }
       if (page.has(PG_uptodate)) {
+        if (vmf.pgoff >= Math.ceil(file.size / PAGE_SIZE)) {
+          this.release(page); // being truncated: it will be taken out as soon as it is unlocked
+          return VM_FAULT_SIGBUS;
+        }
         vmf.page = page;
         return result | VM_FAULT_LOCKED;
       }
@@ -239,7 +243,9 @@ export class Faults {
     const page = pageTable.page(at);
     const shared = (vma.flags & (VM_SHARED | VM_WRITE)) === (VM_SHARED | VM_WRITE);
     if (page === null) {
-      if (!shared) return this.copyFrom(vma, at, pageTable.pfn(at) * PAGE_SIZE, flags);
+      const pfn = pageTable.pfn(at);
+      if (!shared && this.vm.frames.pfnToPage(pfn) === null) return VM_FAULT_SIGBUS; // registers can't be copied
+      if (!shared) return this.copyFrom(vma, at, pfn * PAGE_SIZE, flags);
       pageTable.setBits(at, bits | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED);
       return VM_FAULT_WRITE;
     }

@@ -162,8 +162,7 @@ export class VirtualMemory {
     for (const vma of mapping.areas) {
       vma.mm.unmapRange(Math.max(vma.start, vma.addressOf(first)), vma.end, 'unmap');
     }
-    const beyond = [...mapping.pages.values()].filter((page) => page.index >= first);
-    for (const page of beyond) yield* this.dropPage(mapping, page);
+    yield* this.dropFrom(mapping, first);
     const last = mapping.find(first - 1);
     const rest = first * PAGE_SIZE - size;
     if (last === null || rest === 0) return;
@@ -174,8 +173,7 @@ export class VirtualMemory {
 
   /** Takes every page of a file out of the cache, changed ones too; maps of processes go. */
   *dropCache(inode: Inode): Sleeps<void> {
-    for (const vma of inode.mapping.areas) this.unmapFilePages(vma.mm, vma.start, vma.end);
-    for (const page of [...inode.mapping.pages.values()]) yield* this.dropPage(inode.mapping, page);
+    yield* this.dropFrom(inode.mapping, 0);
   }
 
   /**
@@ -238,9 +236,13 @@ export class VirtualMemory {
     return page;
   }
 
-  private unmapFilePages(mm: AddressSpace, start: number, end: number): void {
-    for (let at = mm.pageTable.next(start, end); at >= 0; at = mm.pageTable.next(at + PAGE_SIZE, end)) {
-      if (mm.pageTable.page(at)?.mapping !== null) mm.unmapPage(at, 'unmap');
+  /** Takes the pages from an index on out of a cache. */
+  private *dropFrom(mapping: AddressSpaceMapping, first: number): Sleeps<void> {
+    // By index, and looked up again each time: others take pages out while this one sleeps.
+    const indexes = [...mapping.pages.keys()].filter((index) => index >= first);
+    for (const index of indexes) {
+      const page = mapping.find(index);
+      if (page !== null) yield* this.dropPage(mapping, page);
     }
   }
 
@@ -249,6 +251,7 @@ export class VirtualMemory {
     yield* this.locks.lock(page);
     yield* this.locks.waitWriteback(page);
     if (page.mapping === mapping) {
+      if (page._mapcount > 0) this.unmapEverywhere(mapping, page);
       if (mapping.ops.invalidatePage !== undefined) yield* mapping.ops.invalidatePage(page);
       mapping.remove(page);
       this.locks.unlock(page);
@@ -257,6 +260,14 @@ export class VirtualMemory {
       this.locks.unlock(page);
     }
     this.allocator.put(page);
+  }
+
+  /** Takes a page of a file out of every process, under the page lock. */
+  private unmapEverywhere(mapping: AddressSpaceMapping, page: Page): void {
+    for (const vma of mapping.areas) {
+      const at = vma.addressOf(page.index);
+      if (vma.mm.pageTable.page(at) === page) vma.mm.unmapPage(at, 'unmap');
+    }
   }
 
   /** Gives back cached pages that nobody uses; returns how many. */

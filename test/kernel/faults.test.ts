@@ -408,6 +408,98 @@ test('two threads that fault on one page read it once and enter it once', async 
   });
 });
 
+test('two threads that read one page enter it once', async () => {
+  const kernel = await makeKernel();
+  const { scheduler } = kernel;
+  const { inode } = diskFile(kernel, PAGE_SIZE);
+  inProcess(kernel, function* (mm) {
+    const at = yield* mm.mmap({ length: PAGE_SIZE, prot: RW, file: inode });
+    const threads = [1, 2].map((n) => scheduler.spawn(`thread ${n}`, () => fault(kernel, mm, at)));
+    for (const thread of threads) yield* scheduler.join(thread);
+    assert.is(pageAt(mm, at).count, 2);
+    assert.is(pageAt(mm, at).mapcount, 1);
+    assert.is(mm.resident, 1);
+  });
+});
+
+test('a page that is truncated while a fault waits for it is not entered', async () => {
+  const kernel = await makeKernel();
+  const { scheduler } = kernel;
+  const { inode } = diskFile(kernel, PAGE_SIZE);
+  inProcess(kernel, function* (mm) {
+    const at = yield* mm.mmap({ length: PAGE_SIZE, prot: RW, file: inode });
+    const thread = scheduler.spawn('thread', () => fault(kernel, mm, at, FAULT_FLAG_WRITE));
+    yield* scheduler.delay(DISK_NS / 2);
+    const truncation = scheduler.spawn('truncation', () => kernel.vm.truncate(inode, 0));
+    assert.is(yield* scheduler.join(thread), VM_FAULT_SIGBUS);
+    yield* scheduler.join(truncation);
+    assert.is(mm.pageTable.bits(at), 0);
+    assert.is(inode.mapping.pages.size, 0);
+  });
+  assert.equal([...kernel.allocator.usage()], []);
+});
+
+test('a page that is entered while its truncation waits for the lock is unmapped again', async () => {
+  const kernel = await makeKernel();
+  const { scheduler, locks } = kernel;
+  const { inode } = diskFile(kernel, PAGE_SIZE, {
+    *pageMkwrite(_inode, page) {
+      yield* locks.lock(page);
+      yield* scheduler.delay(100);
+      return VM_FAULT_LOCKED;
+    },
+  });
+  inProcess(kernel, function* (mm) {
+    const at = yield* mm.mmap({ length: PAGE_SIZE, prot: RW, file: inode, shared: true });
+    const page = yield* kernel.vm.getPage(inode, 0);
+    if (typeof page === 'number') throw new Error('not read');
+    kernel.allocator.put(page);
+    const writer = scheduler.spawn('writer', () => fault(kernel, mm, at, FAULT_FLAG_WRITE));
+    yield* scheduler.delay(50);
+    yield* kernel.vm.truncate(inode, 0);
+    yield* scheduler.join(writer);
+    assert.is(mm.pageTable.bits(at), 0);
+    assert.is(yield* fault(kernel, mm, at), VM_FAULT_SIGBUS);
+  });
+  assert.equal([...kernel.allocator.usage()], []);
+});
+
+test('a private mapping of frames is copied on write, registers are not', async () => {
+  const kernel = await makeKernel();
+  inProcess(kernel, function* (mm) {
+    const ram = kernel.allocator.alloc({ zone: 'DMA', zero: true });
+    if (ram === null) throw new Error('no page');
+    kernel.memory.write8(ram.phys, 7);
+    const at = yield* mm.mmapPhys(ram.phys, { length: PAGE_SIZE, prot: RW });
+    const child = yield* mm.fork();
+    yield* poke(kernel, mm, at + 1, 8);
+    assert.is(yield* peek(kernel, mm, at), 7);
+    assert.is(kernel.memory.read8(ram.phys + 1), 0);
+    if (child === null) throw new Error('no memory');
+    assert.is(yield* peek(kernel, child, at + 1), 0);
+    yield* child.drop();
+    const registers = yield* mm.mmapPhys(0xfe000000, { length: PAGE_SIZE, prot: RW });
+    assert.is(yield* fault(kernel, mm, registers, FAULT_FLAG_WRITE), VM_FAULT_SIGBUS);
+    kernel.allocator.put(ram);
+  });
+});
+
+test('a page that turns out poisoned after it was read is HWPOISON, to the writer too', async () => {
+  const kernel = await makeKernel();
+  for (const flags of [0, FAULT_FLAG_WRITE]) {
+    const { inode } = diskFile(kernel, PAGE_SIZE);
+    inProcess(kernel, function* (mm) {
+      const at = yield* mm.mmap({ length: PAGE_SIZE, prot: RW, file: inode });
+      const thread = kernel.scheduler.spawn('thread', () => fault(kernel, mm, at, flags));
+      yield* kernel.scheduler.delay(DISK_NS / 2);
+      const page = inode.mapping.find(0);
+      if (page === null) throw new Error('not read');
+      kernel.vm.poison(page);
+      assert.is(yield* kernel.scheduler.join(thread), VM_FAULT_HWPOISON);
+    });
+  }
+});
+
 test('truncation unmaps, private copies too, drops the pages, and clears the rest of the last', async () => {
   const kernel = await makeKernel();
   const dropped: number[] = [];
@@ -520,6 +612,8 @@ test('a huge page comes whole, counts once, and is copied whole after a fork', a
     assert.is(yield* peek(kernel, mm, at + size - 1), 9);
     assert.is(yield* peek(kernel, child, at), 0);
     assert.is(head.count, 1);
+    yield* poke(kernel, child, at + 1, 2); // the only owner now: no copy
+    assert.is(pageAt(child, at), head);
     yield* child.drop();
     assert.is(yield* mm.munmap(at + PAGE_SIZE, PAGE_SIZE), -22);
     assert.is(kernel.vm.poison(pageAt(mm, at)), size / PAGE_SIZE);

@@ -208,6 +208,7 @@ test('disable holds a line off until the matching enable', () => {
   interrupts.disable(action);
   interrupts.disable(action);
   platform.raise(7);
+  assert.equal(interrupts.notes(), ['interrupt line 7 is asserted and disabled']);
   interrupts.enable(action);
   assert.not.ok(interrupts.deliver());
   interrupts.enable(action);

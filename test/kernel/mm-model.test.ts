@@ -236,6 +236,61 @@ class Model {
   }
 }
 
+/** One thread of a process, doing anything at any time; what it reads depends on the others. */
+function* thread(
+  kernel: KernelBase,
+  mm: AddressSpace,
+  files: readonly ModelFile[],
+  random: Random,
+): Sleeps<void> {
+  const { vm, scheduler } = kernel;
+  const base = 0x40000000;
+  const somewhere = (): number => base + random.below(12) * PAGE_SIZE;
+  const length = (): number => (1 + random.below(4)) * PAGE_SIZE;
+  const file = (): Inode => (files[random.below(files.length)] as ModelFile).inode;
+  const jobs: (() => Sleeps<unknown>)[] = [
+    () => mm.mmap({ address: somewhere(), length: length(), prot: RW }),
+    () =>
+      mm.mmap({ address: somewhere(), length: length(), prot: RW, file: file(), shared: random.chance(0.5) }),
+    () => mm.munmap(somewhere(), length()),
+    () => mm.mprotect(somewhere(), length(), random.chance(0.5) ? RW : VM_READ),
+    () => mm.discard(somewhere(), length()),
+    () => vm.userCopy.fillUser(mm, somewhere(), random.below(256), length()),
+    () => vm.userCopy.fromUser(mm, somewhere(), new Uint8Array(length())),
+    () => vm.truncate(file(), random.below(7 * PAGE_SIZE)),
+    () => vm.dropCache(file()),
+    function* () {
+      const child = yield* mm.fork();
+      if (child === null) return;
+      yield* vm.userCopy.fillUser(child, somewhere(), 1, length());
+      yield* child.drop();
+    },
+    () => scheduler.delay(random.below(3000)),
+  ];
+  for (let i = 0; i < 60; i++) {
+    yield* (jobs[random.below(jobs.length)] as () => Sleeps<unknown>)();
+    yield* scheduler.yieldNow();
+  }
+}
+
+async function runThreads(seed: number): Promise<void> {
+  const kernel = await makeKernel({ seed, order: 'seeded', poison: true, lockOrder: true });
+  const before = kernel.allocator.freePages;
+  const model = new Model(kernel, seed);
+  const [space] = model.spaces;
+  if (space === undefined) throw new Error('no space');
+  for (let n = 0; n < 4; n++) {
+    const random = kernel.random.fork(`thread ${n}`);
+    space.mm.grab();
+    kernel.spawnProcess(`thread ${n}`, (_task, mm) => thread(kernel, mm, model.files, random), space.mm);
+  }
+  kernel.scheduler.run();
+  model.check();
+  kernel.scheduler.complete('end', () => model.finish());
+  assert.is(kernel.allocator.freePages, before);
+  assert.equal(kernel.warnings.all, []);
+}
+
 async function run(seed: number, steps: number, options: Parameters<typeof makeKernel>[0]): Promise<void> {
   const kernel = await makeKernel({ seed, poison: true, ...options });
   const before = kernel.allocator.freePages;
@@ -266,3 +321,15 @@ for (const placement of ['contiguous', 'scatter'] as const) {
     }
   });
 }
+
+test('threads that map, fault, fork and truncate at once leave every count right', async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    try {
+      await runThreads(seed);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+  }
+});

@@ -180,6 +180,27 @@ test('the same seed chooses the same order, another seed another', () => {
   assert.is([...order(1)].sort().join(''), 'aaabbbcccdddeeefffggghhh');
 });
 
+test('any number of tasks is runnable at once, in order', () => {
+  const { scheduler } = make();
+  const log: number[] = [];
+  for (let i = 0; i < 100; i++) {
+    scheduler.spawn(`task ${i}`, function* () {
+      yield* scheduler.yieldNow();
+      log.push(i);
+    });
+  }
+  scheduler.run();
+  assert.equal(
+    log,
+    Array.from({ length: 100 }, (_, i) => i),
+  );
+});
+
+test('ctx-process what needs a process says so outside of one', () => {
+  const { scheduler } = make();
+  assertBug('ctx-process', () => scheduler.cpu.process('get_user_pages'));
+});
+
 test('timers fire in the order of their deadlines, first armed first, and can be cancelled', () => {
   const { scheduler } = make();
   const log: string[] = [];
