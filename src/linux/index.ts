@@ -12,6 +12,7 @@ export * from './gfp.ts';
 export { bootLinux, type Linux, type LinuxApi, type LinuxOptions } from './kernel.ts';
 export { Mempool } from './mempool.ts';
 export { Scatterlist, type SgTable } from './scatterlist.ts';
+export type { AttachOptions, ScsiHost } from './sd.ts';
 export { KmemCache } from './slab.ts';
 export { IO_TLB_OVERFLOW, IO_TLB_SEGSIZE, IO_TLB_SIZE, type SwiotlbOptions } from './swiotlb.ts';
 export { LinuxTask } from './task.ts';

@@ -26,6 +26,7 @@ import { createMerge } from './merge.ts';
 import { createPageAlloc } from './page-alloc.ts';
 import { createRequest } from './request.ts';
 import { createScatterlist } from './scatterlist.ts';
+import { createSd } from './sd.ts';
 import { createSettings } from './settings.ts';
 import { createSlab } from './slab.ts';
 import { createSubmit } from './submit.ts';
@@ -53,6 +54,7 @@ const subjects = {
   swiotlb: createSwiotlb,
   dmaDebug: createDmaDebug,
   dma: createDmaMapping,
+  sd: createSd,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -77,6 +79,7 @@ function flatten(k: Linux) {
     ...k.request,
     ...k.swiotlb,
     ...k.dma,
+    ...k.sd,
   };
 }
 
