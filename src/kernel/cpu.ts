@@ -5,6 +5,10 @@ import type { NoSleep, Task } from './task.ts';
 
 /** Interrupt priorities: 0 none, 1..15; Solaris calls those above 10 high-level. */
 export const TOP_PRIORITY = 15;
+/** Priority of an interrupt that names none (Solaris: the usual one of disk controllers). */
+export const DEVICE_PRIORITY = 5;
+/** Priority of timers, and of a soft interrupt that names none; below every device. */
+export const SOFT_PRIORITY = 1;
 
 /** How a lock is taken. A reader-writer lock is `shared` by readers. */
 export type LockMode = 'spin' | 'exclusive' | 'shared';
@@ -85,24 +89,24 @@ export class Cpu {
     if (this.onUnmask !== null) this.onUnmask();
   }
 
-  /** Enters a handler of that priority; returns the priority to give to `leaveInterrupt`. */
-  enterInterrupt(priority: number): number {
-    const before = this.running;
+  /**
+   * Runs a handler in interrupt context, at its priority, and returns its result.
+   * @throws KernelBug `ctx-exit` when it leaves a spin lock held, or interrupts switched otherwise than it found them
+   */
+  interrupt<T>(name: string, priority: number, handler: () => T): T {
+    const { running, preemptCount, irqsOff } = this;
     this.running = priority;
     this.interruptDepth++;
-    return before;
-  }
-
-  leaveInterrupt(before: number): void {
-    this.running = before;
-    this.interruptDepth--;
-  }
-
-  /** What a handler that came back wrongly left behind, in words. */
-  whyReturn(preemptCount: number): string {
-    if (this.preemptCount > preemptCount) return `with spin lock ${this.spinning} held`;
-    if (this.preemptCount < preemptCount) return 'with a spin lock of the interrupted code released';
-    return this.irqsOff ? 'with interrupts off' : 'with interrupts on that were off';
+    try {
+      const result = handler();
+      if (this.preemptCount !== preemptCount || this.irqsOff !== irqsOff) {
+        throw new KernelBug('ctx-exit', `handler returned ${this.whyWrong(preemptCount)}`, name);
+      }
+      return result;
+    } finally {
+      this.running = running;
+      this.interruptDepth--;
+    }
   }
 
   /** Why the running code must not sleep, in words; null when it may. */
@@ -131,6 +135,13 @@ export class Cpu {
       throw new KernelBug('ctx-process', 'needs process context', where);
     }
     return this.current;
+  }
+
+  /** What a handler that came back left behind, in words. */
+  private whyWrong(preemptCount: number): string {
+    if (this.preemptCount > preemptCount) return `with spin lock ${this.spinning} held`;
+    if (this.preemptCount < preemptCount) return 'with a spin lock of the interrupted code released';
+    return this.irqsOff ? 'with interrupts off' : 'with interrupts on that were off';
   }
 
   private maskCount(priority: number): number {

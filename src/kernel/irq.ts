@@ -5,7 +5,7 @@
 // pending from its trigger until it ran. What has the highest priority runs first; only a higher priority interrupts a
 // running handler. Handlers run between two steps of tasks and, with a seed, at any access to a register or to memory.
 
-import { type Cpu, TOP_PRIORITY } from './cpu.ts';
+import { type Cpu, DEVICE_PRIORITY, SOFT_PRIORITY, TOP_PRIORITY } from './cpu.ts';
 import { KernelBug } from './errors.ts';
 import type { Platform } from './platform.ts';
 import type { Random } from './random.ts';
@@ -15,10 +15,6 @@ import type { Warnings } from './warnings.ts';
 export const NOBODY_CARED = 100;
 /** Calls in a row after which handlers that claim an interrupt and never make its line drop are a bug. */
 export const STORM_CALLS = 100_000;
-/** Priority of an interrupt that names none (Solaris: the usual one of disk controllers). */
-export const DEVICE_PRIORITY = 5;
-/** Priority of a soft interrupt that names none; below every device. */
-export const SOFT_PRIORITY = 1;
 
 /** Returns true when its device wanted something. Runs in interrupt context and must not sleep. */
 export type IrqHandler = () => boolean;
@@ -271,7 +267,7 @@ export class Interrupts {
 
   private runSoft(soft: SoftInterrupt): void {
     this.cancel(soft);
-    this.call(soft.name, soft.handler, soft.priority);
+    this.cpu.interrupt(soft.name, soft.priority, soft.handler);
   }
 
   private runSource(source: Source): void {
@@ -281,26 +277,10 @@ export class Interrupts {
     }
     let claimed = false;
     for (const action of source.actions) {
-      if (this.call(action.name, action.handler, source.priority)) claimed = true;
+      if (this.cpu.interrupt(action.name, source.priority, action.handler)) claimed = true;
     }
     if (claimed) this.claim(source);
     else this.nobody(source);
-  }
-
-  /** Calls a handler in interrupt context and checks that it leaves the CPU as it found it. */
-  private call(name: string, handler: IrqHandler, priority: number): boolean {
-    const { cpu } = this;
-    const { preemptCount, irqsEnabled } = cpu;
-    const before = cpu.enterInterrupt(priority);
-    try {
-      const result = handler();
-      if (cpu.preemptCount !== preemptCount || cpu.irqsEnabled !== irqsEnabled) {
-        throw new KernelBug('ctx-exit', `handler returned ${cpu.whyReturn(preemptCount)}`, name);
-      }
-      return result;
-    } finally {
-      cpu.leaveInterrupt(before);
-    }
   }
 
   private claim(source: Source): void {

@@ -1,7 +1,7 @@
 // The scheduler: one CPU, virtual time, no parallelism but that of interrupts. Which task runs next is decided by the
 // order of waking or, on wish, by a seed; so a run is repeated exactly by its seed.
 
-import { Cpu } from './cpu.ts';
+import { Cpu, SOFT_PRIORITY } from './cpu.ts';
 import { findDeadlock } from './deadlock.ts';
 import { AsyncMediaError, DeadlockError, type DeadlockReport, KernelBug } from './errors.ts';
 import type { Platform } from './platform.ts';
@@ -207,7 +207,7 @@ export class Scheduler {
 
   /** Sleeps for `ns` virtual nanoseconds (Linux: msleep, Solaris: delay). */
   *delay(ns: number): Sleeps<void> {
-    yield this.park(this.delays, { what: `${ns} ns to pass`, timeoutNs: ns });
+    yield this.park(this.delays, { what: 'time to pass', timeoutNs: ns });
   }
 
   /**
@@ -429,12 +429,7 @@ export class Scheduler {
     const timer = this.timers.takeDue(this.platform.now());
     if (timer === undefined) return false;
     if (!timer.poll) this.noteProgress();
-    const before = this.cpu.enterInterrupt(1);
-    try {
-      timer.expire();
-    } finally {
-      this.cpu.leaveInterrupt(before);
-    }
+    this.cpu.interrupt(timer.name, SOFT_PRIORITY, timer.expire);
     return true;
   }
 

@@ -384,8 +384,8 @@ test('PG-02 setting a page dirty is true only from clean to dirty, and a bug in 
   page.clear(PG_dirty);
   assert.ok(scheduler.complete('task', () => locks.setDirtyLock(page)));
   assert.not.ok(page.has(PG_locked));
-  const before = cpu.enterInterrupt(5);
-  assertBug('PG-02', () => locks.setDirty(page));
-  assertBug('PG-02', () => scheduler.atomic(locks.setDirtyLock(page)));
-  cpu.leaveInterrupt(before);
+  cpu.interrupt('disk', 5, () => {
+    assertBug('PG-02', () => locks.setDirty(page));
+    assertBug('PG-02', () => scheduler.atomic(locks.setDirtyLock(page)));
+  });
 });
