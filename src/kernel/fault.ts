@@ -3,7 +3,7 @@
 // The order of steps is that of Linux 3.10 (mm/memory.c, mm/filemap.c), whose documents the pinning interfaces cite;
 // what those leave open is in their specification (GUP-05 to GUP-24).
 
-import { ENOMEM } from './errno.ts';
+import { EIO, ENOMEM } from './errno.ts';
 import { KernelBug } from './errors.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
@@ -84,6 +84,7 @@ export class Faults {
     const at = address - (address & (PAGE_SIZE - 1));
     if ((vma.flags & VM_HUGETLB) !== 0) return hugeFault(this.vm, vma, at, flags);
     const { pageTable } = vma.mm;
+    vma.mm.faultError = 0;
     const bits = pageTable.bits(at);
     if (bits === 0) {
       if (vma.ops !== null) return -1;
@@ -144,7 +145,7 @@ export class Faults {
         result = VM_FAULT_MAJOR;
         read = true;
         const error = yield* this.vm.readPage(mapping, vmf.pgoff);
-        if (error !== 0) return error === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+        if (error !== 0) return failed(vma.mm, error);
         continue;
       }
       this.vm.allocator.get(page);
@@ -169,13 +170,13 @@ export class Faults {
       const { readpage } = mapping.ops;
       if (read || readpage === undefined) {
         this.release(page);
-        return VM_FAULT_SIGBUS;
+        return failed(vma.mm, -EIO);
       }
       read = true;
       page.clear(PG_error);
       const error = yield* readpage(file, page);
       this.vm.allocator.put(page);
-      if (error !== 0) return VM_FAULT_SIGBUS;
+      if (error !== 0) return failed(vma.mm, error);
     }
   }
 
@@ -400,6 +401,13 @@ export class Faults {
     if (major) task.maj_flt++;
     else task.min_flt++;
   }
+}
+
+/** What a fault comes to whose file answered with an error. */
+function failed(mm: AddressSpace, error: number): number {
+  if (error === -ENOMEM) return VM_FAULT_OOM;
+  mm.faultError = error;
+  return VM_FAULT_SIGBUS;
 }
 
 function wantsOwn(flags: number): boolean {

@@ -86,6 +86,11 @@ export class AddressSpace {
   /** Where its pages come from; the second kind filled with zeros. */
   readonly pages: AllocOptions;
   readonly zeroedPages: AllocOptions;
+  /**
+   * Negative errno of the file behind the last fault that came to VM_FAULT_SIGBUS, for kernels that pass it on (Solaris:
+   * FC_OBJERR); 0 when there was nothing to read: beyond the end, or nothing behind the area.
+   */
+  faultError = 0;
   /** Pages entered that count (Linux: rss). */
   resident = 0;
   /** Tasks and others that use it; the last `drop` ends it. */

@@ -314,9 +314,13 @@ test('GUP-22 a read that fails is SIGBUS, and the next fault tries again', async
   failsToBegin.add(0);
   failsToEnd.add(1);
   inProcess(kernel, function* (mm) {
-    const at = yield* mm.mmap({ length: 2 * PAGE_SIZE, prot: VM_READ, file: inode });
+    const at = yield* mm.mmap({ length: 3 * PAGE_SIZE, prot: VM_READ, file: inode });
     assert.is(yield* fault(kernel, mm, at), VM_FAULT_SIGBUS);
+    assert.is(mm.faultError, -EIO);
+    assert.is(yield* fault(kernel, mm, at + 2 * PAGE_SIZE), VM_FAULT_SIGBUS);
+    assert.is(mm.faultError, 0);
     assert.is(yield* fault(kernel, mm, at + PAGE_SIZE), VM_FAULT_SIGBUS);
+    assert.is(mm.faultError, -EIO);
     assert.is(yield* kernel.vm.getPage(inode, 1), -EIO);
     failsToBegin.clear();
     failsToEnd.clear();
