@@ -3,19 +3,22 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import { MachineError } from '../machine/index.ts';
+import { MediumError } from '../media/index.ts';
+import { ProfileError } from '../scenario/profile.ts';
 import { ScenarioError } from '../scenario/schema.ts';
 import { listControllers } from './controllers.ts';
 import { EXIT_FAULT, EXIT_FINE, EXIT_USAGE, UsageError } from './errors.ts';
 import { run } from './run.ts';
 
 const VERSION = '0.1.0';
+/** What the person at the keyboard can put right. */
+const USER_ERRORS = [UsageError, ScenarioError, ProfileError, MachineError, MediumError];
 
 function program(): Command {
   const root = new Command('backplane')
     .description('Disk controllers whose DMA has the limits of real hardware, and the kernels above them.')
     .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
-    .addHelpText('beforeAll', '')
     .addHelpText(
       'before',
       'Example:\n  backplane run --file disk.img --controller ahci\n  backplane controllers\n',
@@ -95,8 +98,8 @@ function report(error: unknown): number {
     process.stderr.write(`backplane: ${message}\n`);
     return EXIT_USAGE;
   }
-  if (error instanceof UsageError || error instanceof ScenarioError || error instanceof MachineError) {
-    process.stderr.write(`backplane: ${error.message}\n`);
+  if (USER_ERRORS.some((kind) => error instanceof kind)) {
+    process.stderr.write(`backplane: ${(error as Error).message}\n`);
     return EXIT_USAGE;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

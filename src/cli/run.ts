@@ -2,15 +2,26 @@
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { CONTROLLERS, findController, findProfile } from '../controllers/index.ts';
+import { CONTROLLERS, findController, findProfile, type Profile } from '../controllers/index.ts';
 import { loadModule } from '../machine/index.ts';
 import defaultScenario from '../scenario/builtin/default.json' with { type: 'json' };
+import { ProfileError, parseProfile } from '../scenario/profile.ts';
 import { toJson } from '../scenario/report.ts';
 import { runScenario } from '../scenario/run.ts';
 import { parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
 import { formatEvent } from '../trace/index.ts';
-import { EXIT_FINE, EXIT_FOUND, parseSize, parseWhole, suggest, UsageError } from './errors.ts';
+import {
+  EXIT_FINE,
+  EXIT_FOUND,
+  EXIT_INTERRUPTED,
+  parseSize,
+  parseWhole,
+  suggest,
+  UsageError,
+} from './errors.ts';
+import { type Image, openImage } from './image.ts';
 import { attempt, openInput, sha256 } from './input.ts';
+import { Interrupt, Interrupted } from './interrupt.ts';
 import { Progress } from './progress.ts';
 import { formatReport } from './report.ts';
 import { paintFor } from './style.ts';
@@ -40,17 +51,35 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
     }
     return EXIT_FINE;
   }
-  const scenario = override(findScenario(name), flags);
+  if (flags.inPlace === true && flags.image === undefined) {
+    throw new UsageError('--in-place says how --image is used: give it too');
+  }
+  if (flags.image !== undefined && flags.diskSize !== undefined) {
+    throw new UsageError('--disk-size is for a disk in memory; an image has a size of its own');
+  }
+  const profile = flags.profile === undefined ? undefined : readProfile(flags.profile);
+  const scenario = override(findScenario(name), flags, profile);
   const input = openInput(flags.file ?? defaultInput());
   const progress = new Progress(process.stderr);
+  const interrupt = new Interrupt();
+  let image: Image | undefined;
   try {
+    image =
+      flags.image === undefined
+        ? undefined
+        : await openImage(flags.image, { inPlace: flags.inPlace === true });
     const report = await runScenario(scenario, {
       module: await loadModule(),
       input,
       hash: sha256,
       noBounce: !flags.bounce,
       onProgress: (done, what) => progress.show(done, what),
-      pause: () => progress.pause(),
+      pause: async () => {
+        await progress.pause();
+        interrupt.check();
+      },
+      ...(profile === undefined ? {} : { profile }),
+      ...(image === undefined ? {} : { medium: (bounce) => (image as Image).medium(bounce) }),
       ...(flags.trace === true
         ? { onEvent: (event) => process.stderr.write(`${formatEvent(event)}\n`) }
         : {}),
@@ -62,9 +91,38 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
         : `${formatReport(report, paintFor(process.stdout))}\n`,
     );
     return report.ok ? EXIT_FINE : EXIT_FOUND;
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    progress.end();
+    process.stderr.write(`backplane: interrupted: ${leftBehind(image)}\n`);
+    return EXIT_INTERRUPTED;
   } finally {
     progress.end();
+    interrupt.end();
     input.close();
+    image?.close();
+  }
+}
+
+/** What an interrupted run leaves in the image. */
+function leftBehind(image: Image | undefined): string {
+  if (image === undefined || image.written === 0) return 'nothing was written';
+  return `${image.path} is half written: ${image.written} bytes of it are new, the rest is as it was`;
+}
+
+function readProfile(path: string): Profile {
+  return parseProfile(
+    readJson(path, (problem) => new ProfileError(path, [problem])),
+    path,
+  );
+}
+
+function readJson(path: string, wrong: (problem: string) => Error): unknown {
+  const text = attempt(path, () => readFileSync(path, 'utf8'));
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw wrong(`it is not JSON: ${(error as Error).message}`);
   }
 }
 
@@ -75,19 +133,13 @@ function findScenario(name: string): Scenario {
       `no scenario is called "${name}"${suggest(name, Object.keys(BUILT_IN))}; a file's name ends in .json`,
     );
   }
-  const text = attempt(name, () => readFileSync(name, 'utf8'));
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new ScenarioError(name, [`it is not JSON: ${(error as Error).message}`]);
-  }
+  const value = readJson(name, (problem) => new ScenarioError(name, [problem]));
   return parseScenario(value, name);
 }
 
 /** What the command line says wins over what the scenario says. */
-function override(scenario: Scenario, flags: RunFlags): Scenario {
-  const controller = flags.controller ?? scenario.controller;
+function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefined): Scenario {
+  const controller = profile?.controller ?? flags.controller ?? scenario.controller;
   if (findController(controller) === undefined && findProfile(controller) === undefined) {
     const known = CONTROLLERS.flatMap((description) => [
       description.kind,

@@ -17,3 +17,4 @@ export { KmemCache } from './slab.ts';
 export { IO_TLB_OVERFLOW, IO_TLB_SEGSIZE, IO_TLB_SIZE, type SwiotlbOptions } from './swiotlb.ts';
 export { LinuxTask } from './task.ts';
 export * from './trace.ts';
+export { traceToEvents } from './trace-events.ts';

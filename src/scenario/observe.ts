@@ -1,6 +1,6 @@
 // Collects what a part of a scenario did, from the events of every layer.
 
-import type { Machine } from '../machine/index.ts';
+import type { Controller, Machine } from '../machine/index.ts';
 import type { AnyEvent } from '../trace/index.ts';
 import type { PageUse, ReportedSegment } from './report.ts';
 
@@ -24,24 +24,17 @@ export class Observer {
   readonly standIns = new Set<number>();
   readonly #stop: () => void;
   readonly #machine: Machine;
+  readonly #limit: number;
   readonly #began: { commands: number; interrupts: number };
   #listDone = false;
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, controller: Controller) {
     this.#machine = machine;
     this.#began = totals(machine);
+    this.#limit = 2 ** controller.profile.addressBits;
     this.#stop = machine.tracer.listen(
       (event) => this.#see(event),
-      [
-        'pin',
-        'bounce',
-        'bounce_copy',
-        'copy_user',
-        'swiotlb_bounce',
-        'segment',
-        'block_rq_issue',
-        'block_rq_complete',
-      ],
+      ['pin', 'copy', 'page_use', 'dma_map', 'block_rq_issue', 'block_rq_complete'],
     );
   }
 
@@ -55,32 +48,16 @@ export class Observer {
   #see(event: AnyEvent): void {
     switch (event.name) {
       case 'pin':
-        this.pinned++;
-        if (!this.#listDone) this.#page(event.fields.page, event.fields.page, 'direct');
+        this.pinned += event.fields.pages;
         break;
-      case 'bounce':
-        this.bounced++;
-        this.#standIn(event.fields.bounce);
-        if (!this.#listDone) this.#page(event.fields.page, event.fields.bounce, 'bounced');
-        break;
-      case 'swiotlb_bounce':
-        this.bounced++;
-        this.#standIn(event.fields.slot);
-        break;
-      case 'bounce_copy':
+      case 'copy':
         this.copiedBytes += event.fields.bytes;
         break;
-      case 'copy_user':
-        this.copied++;
-        this.copiedBytes += event.fields.bytes;
-        this.#standIn(event.fields.page);
+      case 'page_use':
+        this.#page(event.fields.page, event.fields.device_page, event.fields.kind as PageUse['kind']);
         break;
-      case 'segment':
-        this.segments++;
-        if (!this.#listDone) {
-          const { bus, bytes, reachable } = event.fields;
-          this.firstList.push({ bus, bytes, reachable });
-        }
+      case 'dma_map':
+        this.#segment(event.fields);
         break;
       case 'block_rq_issue':
         this.requests++;
@@ -91,14 +68,31 @@ export class Observer {
     }
   }
 
+  #segment({ bus, memory, bytes }: { bus: number; memory: number; bytes: number }): void {
+    this.segments++;
+    if (bus !== memory) {
+      const pages = Math.ceil(((memory % PAGE) + bytes) / PAGE);
+      this.bounced += pages;
+      for (let i = 0; i < pages; i++) this.#standIn(bus + i * PAGE);
+    }
+    if (this.#listDone) return;
+    this.firstList.push({ bus, bytes, reachable: bus + bytes <= this.#limit });
+    const i = this.firstPages.findIndex(({ user }) => user === memory - (memory % PAGE));
+    const page = this.firstPages[i];
+    if (bus !== memory && page !== undefined) {
+      this.firstPages[i] = { ...page, device: bus - (bus % PAGE), kind: 'bounced' };
+    }
+  }
+
   #standIn(address: number): void {
     this.standIns.add(address - (address % PAGE));
   }
 
   #page(user: number, device: number, kind: PageUse['kind']): void {
-    const at = this.firstPages.findIndex((page) => page.user === user);
-    if (at < 0) this.firstPages.push({ user, device, kind });
-    else this.firstPages[at] = { user, device, kind };
+    if (kind !== 'direct') this.#standIn(device);
+    if (kind === 'bounced') this.bounced++;
+    if (kind === 'copied') this.copied++;
+    if (!this.#listDone) this.firstPages.push({ user, device, kind });
   }
 }
 

@@ -37,8 +37,8 @@ export interface RunOptions {
   readonly input: ScenarioInput;
   /** A running SHA-256, for what is read back. */
   readonly hash: () => { update(bytes: Uint8Array): void; digest(): string };
-  /** The disk's bytes, anew for each part; default a disk in memory that is large enough. */
-  readonly medium?: () => Medium;
+  /** The disk's bytes, for each part; default a disk in memory that is large enough. */
+  readonly medium?: (bounce: boolean) => Medium;
   readonly profile?: Profile;
   /** Leaves bouncing out of every part, and what the scenario expects with it. */
   readonly noBounce?: boolean;
@@ -98,7 +98,7 @@ class Part {
     this.#part = part;
     this.#options = options;
     this.#bounce = part.bounce && options.noBounce !== true;
-    const medium = options.medium?.();
+    const medium = options.medium?.(this.#bounce);
     const bytes = medium === undefined ? ramDiskBytes(scenario, options.input.bytes) : 0;
     this.#machine = new Machine(options.module, {
       ram: scenario.machine.ram ?? 'default',
@@ -131,7 +131,7 @@ class Part {
       read: harness.allocate(window, this.#placement(window)),
     };
     const bystander = new Bystander(this.#machine, harness, 2 * window, this.controller);
-    const observer = new Observer(this.#machine);
+    const observer = new Observer(this.#machine, this.controller);
     const began = this.#machine.now();
     for (const [i, operation] of this.#part.operations.entries()) {
       const count = this.#part.operations.length;

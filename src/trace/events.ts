@@ -47,28 +47,19 @@ export const EVENTS = {
   // Kernel base and Linux.
   pin: declare({
     layer: 'kernel',
-    about: 'a page of a process is pinned for I/O',
-    fields: { user: 'hex', page: 'hex', write: 'flag' },
+    about: 'pages of a process are pinned for I/O; `write`: the device is to write them',
+    fields: { user: 'hex', pages: 'number', write: 'flag' },
   }),
-  unpin: declare({
-    layer: 'kernel',
-    about: 'a pinned page is let go',
-    fields: { page: 'hex', dirty: 'flag' },
-  }),
-  copy_user: declare({
+  copy: declare({
     layer: 'linux',
-    about: 'bytes are copied between user memory and a kernel page, because they cannot be mapped',
-    fields: { page: 'hex', bytes: 'number', to_user: 'flag' },
+    about: 'the CPU copies bytes on their way between user memory and device',
+    fields: { why: 'name', bytes: 'number' },
   }),
-  bounce: declare({
+  page_use: declare({
     layer: 'linux',
-    about: 'a page out of reach is replaced by a bounce page',
-    fields: { page: 'hex', bounce: 'hex', bytes: 'number', write: 'flag' },
-  }),
-  bounce_copy: declare({
-    layer: 'linux',
-    about: 'bytes are copied to or from a bounce page',
-    fields: { from: 'hex', to: 'hex', bytes: 'number' },
+    about:
+      "a page of a request that goes to the driver: the owner's, what the device is given, and how it came to that",
+    fields: { page: 'hex', device_page: 'hex', bytes: 'number', kind: 'name' },
   }),
   block_bio_queue: declare({
     layer: 'linux',
@@ -112,23 +103,14 @@ export const EVENTS = {
   }),
   dma_map: declare({
     layer: 'linux',
-    about: 'memory is mapped for a device',
-    fields: { device: 'name', bus: 'hex', bytes: 'number', direction: 'name', kind: 'name' },
+    about:
+      'memory is mapped for a device; `memory` differs from `bus` where a slot of the swiotlb stands for it',
+    fields: { bus: 'hex', memory: 'hex', bytes: 'number', direction: 'name' },
   }),
   dma_unmap: declare({
     layer: 'linux',
     about: 'a mapping ends',
-    fields: { device: 'name', bus: 'hex', bytes: 'number', direction: 'name', kind: 'name' },
-  }),
-  swiotlb_bounce: declare({
-    layer: 'linux',
-    about: 'a mapping goes through a slot of the software I/O TLB',
-    fields: { device: 'name', page: 'hex', slot: 'hex', bytes: 'number' },
-  }),
-  segment: declare({
-    layer: 'driver',
-    about: 'one element of the scatter-gather list that the hardware is given',
-    fields: { device: 'name', bus: 'hex', bytes: 'number', reachable: 'flag' },
+    fields: { bus: 'hex', bytes: 'number', direction: 'name' },
   }),
 
   // The module's own, in the order of its codes.

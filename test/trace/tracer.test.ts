@@ -23,7 +23,7 @@ test('events of the module and of the host come in the order in which they happe
   const names: string[] = [];
   machine.tracer.listen((event) => names.push(event.name));
   ahci.read32(5, 0);
-  machine.tracer.emit('pin', null, { user: 0x1000, page: 0x2000, write: true });
+  machine.tracer.emit('pin', null, { user: 0x1000, pages: 2, write: true });
   ahci.write32(5, 4, 0);
   machine.tracer.collect();
   assert.equal(names.slice(0, 2), ['register_read', 'pin']);
