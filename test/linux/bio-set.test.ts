@@ -173,7 +173,7 @@ test('BIO-08 without a set there is room for up to 1024 vecs, all inside the bio
   assert.equal(linux.slab_in_use(), before);
 });
 
-test('BIO-09 one bio at a time from a set of one: any number of tasks get on', async () => {
+test('BIO-09 DLK-10 one bio at a time from a set of one: any number of tasks get on', async () => {
   const { linux, bs } = await withSet(1);
   const { scheduler, faults } = linux.kernel;
   faults.slab.failAll();
@@ -190,7 +190,7 @@ test('BIO-09 one bio at a time from a set of one: any number of tasks get on', a
   assert.is(bs.bio_pool.outstanding, 0);
 });
 
-test('BIO-09 a second bio before the first is submitted waits for ever', async () => {
+test('BIO-09 DLK-02 a second bio before the first is submitted waits for ever', async () => {
   const { linux, bs } = await withSet(1);
   linux.kernel.faults.slab.failAll();
   const report = assertDeadlock(() =>

@@ -175,7 +175,7 @@ test('POOL-04 a signal does not end the sleep', async () => {
   assert.is(task.exitValue?.id, 1);
 });
 
-test('POOL-04 POOL-07 waiting for what never comes is reported as a deadlock of pollers', async () => {
+test('POOL-04 POOL-07 DLK-12 waiting for what never comes is reported as a deadlock of pollers', async () => {
   const { linux, pool, source } = await make(1);
   source.left = 0;
   const report = assertDeadlock(() =>
