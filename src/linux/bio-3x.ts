@@ -3,7 +3,7 @@
 
 import type { Page } from '../kernel/index.ts';
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
-import { bio_flagged, bio_sectors, bio_segments, countSegments } from './bio-iter.ts';
+import { bio_flagged, bio_sectors, bio_segments } from './bio-iter.ts';
 import type { BioSet } from './bio-set.ts';
 import {
   BIO_CLONED,
@@ -143,7 +143,9 @@ export function createBio3x(k: Linux) {
       }
       const vec = bi_io_vec[bio.bi_vcnt];
       if (bio.bi_vcnt >= bio.bi_max_vecs || vec === undefined) return 0;
-      if (bio.bi_phys_segments >= q.limits.max_segments) bio.bi_phys_segments = countSegments(q, bio);
+      if (bio.bi_phys_segments >= q.limits.max_segments) {
+        k.merge.blk_recount_segments(q, bio);
+      }
       if (bio.bi_phys_segments >= q.limits.max_segments) return 0;
       vec.bv_page = page;
       vec.bv_len = len;

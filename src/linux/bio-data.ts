@@ -1,15 +1,7 @@
 // The memory of a bio: adding pages, copying, filling, dirtying (block/bio.c of 4.8).
 
 import { type Page, type Sleeps, Work } from '../kernel/index.ts';
-import {
-  bio_advance_iter,
-  bio_flagged,
-  biovec_phys_mergeable,
-  bvec_gap_to_prev,
-  bvec_iter_len,
-  bvec_iter_phys,
-  countSegments,
-} from './bio-iter.ts';
+import { bio_advance_iter, bio_flagged, bvec_iter_len, bvec_iter_phys } from './bio-iter.ts';
 import { BIO_CLONED, BIO_SEG_VALID, type Bio, type BioQueue, type BioVec, BvecIter } from './bio-struct.ts';
 import { ENOMEM } from './errno.ts';
 import type { Linux } from './kernel.ts';
@@ -69,25 +61,23 @@ export function createBioData(k: Linux) {
         return len;
       }
       const prev = bio.bi_io_vec?.[bio.bi_vcnt - 1];
-      if (prev !== undefined && bvec_gap_to_prev(q, prev, off)) return 0;
-      const before = bio.bi_phys_segments;
-      const flags = bio.bi_flags;
+      if (prev !== undefined && k.merge.bvec_gap_to_prev(q, prev, off)) return 0;
+      const { bi_flags, bi_phys_segments, bi_seg_front_size, bi_seg_back_size } = bio;
       const vec = appendPage(bio, page, len, off);
       if (vec === null) return 0;
       bio.bi_iter.bi_size += len;
       bio.bi_phys_segments++;
-      if (bio.bi_phys_segments > q.limits.max_segments) bio.bi_phys_segments = countSegments(q, bio);
+      if (bio.bi_phys_segments > q.limits.max_segments) k.merge.blk_recount_segments(q, bio);
       if (bio.bi_phys_segments > q.limits.max_segments) {
         vec.bv_page = null;
         vec.bv_len = 0;
         vec.bv_offset = 0;
         bio.bi_vcnt--;
         bio.bi_iter.bi_size -= len;
-        bio.bi_phys_segments = before;
-        bio.bi_flags = flags;
+        Object.assign(bio, { bi_flags, bi_phys_segments, bi_seg_front_size, bi_seg_back_size });
         return 0;
       }
-      if (prev !== undefined && biovec_phys_mergeable(prev, vec)) bio.bi_flags &= ~(1 << BIO_SEG_VALID);
+      if (prev !== undefined && endOf(prev) === page.phys + off) bio.bi_flags &= ~(1 << BIO_SEG_VALID);
       return len;
     },
 
@@ -198,4 +188,9 @@ function appendPage(bio: Bio, page: Page, len: number, off: number): BioVec | nu
   vec.bv_offset = off;
   bio.bi_vcnt++;
   return vec;
+}
+
+/** Physical address behind the last byte of a vec in use. */
+function endOf(vec: BioVec): number {
+  return (vec.bv_page?.phys ?? 0) + vec.bv_offset + vec.bv_len;
 }

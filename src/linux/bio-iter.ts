@@ -3,7 +3,6 @@
 import { KernelBug, type Page } from '../kernel/index.ts';
 import {
   type Bio,
-  type BioQueue,
   type BioVec,
   BvecIter,
   READ,
@@ -150,48 +149,6 @@ export function bio_segments(bio: Bio): number {
     bi_size -= Math.min((bi_io_vec[bi_idx] as BioVec).bv_len - bi_bvec_done, bi_size);
     bi_bvec_done = 0;
     count++;
-  }
-  return count;
-}
-
-/** True when no page of the queue's virtual boundary may lie between the two: one of them begins or ends inside it. */
-export function bvec_gap_to_prev(q: BioQueue, prev: BioVec, offset: number): boolean {
-  const mask = q.limits.virt_boundary_mask;
-  return mask !== 0 && (offset !== 0 || ((prev.bv_offset + prev.bv_len) & mask) !== 0);
-}
-
-/** True when the second vec begins where the first one ends. */
-export function biovec_phys_mergeable(vec: BioVec, next: BioVec): boolean {
-  return physOf(vec) + vec.bv_len === physOf(next);
-}
-
-/** True when both lie in the same window of the segment boundary. */
-export function biovec_seg_boundary(q: BioQueue, vec: BioVec, next: BioVec): boolean {
-  const window = q.limits.seg_boundary_mask + 1;
-  return Math.floor(physOf(vec) / window) === Math.floor((physOf(next) + next.bv_len - 1) / window);
-}
-
-function physOf(vec: BioVec): number {
-  return (vec.bv_page as Page).phys + vec.bv_offset; // a vec in use has a page
-}
-
-/** Segments of a bio that is being filled, with all that the queue lets merge. */
-export function countSegments(q: BioQueue, bio: Bio): number {
-  const { max_segment_size } = q.limits;
-  const vecs = bio.bi_io_vec ?? [];
-  let count = 0;
-  let bytes = 0;
-  for (let i = 0; i < bio.bi_vcnt; i++) {
-    const vec = vecs[i] as BioVec; // bi_vcnt of them are there
-    const prev = vecs[i - 1];
-    const merges =
-      prev !== undefined &&
-      q.cluster &&
-      bytes + vec.bv_len <= max_segment_size &&
-      biovec_phys_mergeable(prev, vec) &&
-      biovec_seg_boundary(q, prev, vec);
-    bytes = merges ? bytes + vec.bv_len : vec.bv_len;
-    if (!merges) count++;
   }
   return count;
 }

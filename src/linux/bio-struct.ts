@@ -120,9 +120,9 @@ export interface BioQueue {
     readonly seg_boundary_mask: number;
     /** 0: none. */
     readonly virt_boundary_mask: number;
+    /** Neighbouring vecs may share a segment. */
+    readonly cluster: boolean;
   };
-  /** Neighbouring vecs may share a segment. */
-  readonly cluster: boolean;
   readonly make_request_fn: MakeRequest | null;
   readonly dying: boolean;
   /** There is a volatile write cache. */

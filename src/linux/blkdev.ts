@@ -159,11 +159,6 @@ export class RequestQueue implements BioQueue {
     this.rl = init.rl;
     this.drained = init.drained;
   }
-
-  /** Whether neighbouring vecs may become one segment (blk_queue_cluster). */
-  get cluster(): boolean {
-    return this.limits.cluster;
-  }
 }
 
 /** One request (struct request). Taken from its queue's list and given back to it: never made while I/O runs. */

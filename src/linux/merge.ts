@@ -8,6 +8,7 @@ import { KernelBug } from '../kernel/index.ts';
 import {
   BIO_SEG_VALID,
   type Bio,
+  type BioQueue,
   type BioVec,
   READ,
   REQ_NOMERGE,
@@ -40,7 +41,7 @@ export function createMerge(k: Linux) {
   let mapped = 0;
 
   /** Counts the segments of the bios from `first` on, up to but without `stop`. */
-  function count(q: RequestQueue, first: Bio | null, stop: Bio | null): number {
+  function count(q: BioQueue, first: Bio | null, stop: Bio | null): number {
     const { limits } = q;
     let segments = 0;
     let back = first;
@@ -76,7 +77,7 @@ export function createMerge(k: Linux) {
   }
 
   /** SG-01: whether `bytes` bytes at `start` go on in the segment in hand. */
-  function continues(limits: QueueLimits, start: number, bytes: number): boolean {
+  function continues(limits: BioQueue['limits'], start: number, bytes: number): boolean {
     if (segment.bytes === 0 || !limits.cluster || segment.vecEnd !== start) return false;
     if (segment.bytes + bytes > limits.max_segment_size) return false;
     return sameWindow(segment.vecStart, start + bytes - 1, limits.seg_boundary_mask);
@@ -175,7 +176,7 @@ export function createMerge(k: Linux) {
 
   const api = {
     /** Counts the segments of one bio again and notes them in it. */
-    blk_recount_segments(q: RequestQueue, bio: Bio): void {
+    blk_recount_segments(q: BioQueue, bio: Bio): void {
       bio.bi_phys_segments = count(q, bio, bio.bi_next);
       bio.bi_flags |= SEG_VALID;
     },
@@ -192,7 +193,7 @@ export function createMerge(k: Linux) {
     },
 
     /** SG-02: whether the virt boundary forbids a vec at in-page `offset` behind `prev`. */
-    bvec_gap_to_prev(q: RequestQueue, prev: BioVec, offset: number): boolean {
+    bvec_gap_to_prev(q: BioQueue, prev: BioVec, offset: number): boolean {
       const mask = q.limits.virt_boundary_mask;
       return mask !== 0 && (offset !== 0 || ((prev.bv_offset + prev.bv_len) & mask) !== 0);
     },

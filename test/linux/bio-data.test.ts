@@ -133,7 +133,7 @@ test('LIFE-15 add_pc_page: without clustering every vec is a segment', async () 
   const linux = await boot();
   const q = new TestQueue();
   q.limits.max_segments = 2;
-  q.cluster = false;
+  q.limits.cluster = false;
   const compound = must(linux.kernel.allocator.alloc({ order: 2 }));
   const bio = plain(linux, 8);
   const added = [0, 1, 2].map((n) =>

@@ -14,8 +14,8 @@ export class TestQueue implements BioQueue {
     logical_block_size: 512,
     seg_boundary_mask: 0xffffffff,
     virt_boundary_mask: 0,
+    cluster: true,
   };
-  cluster = true;
   dying = false;
   wc = false;
   discard = false;
