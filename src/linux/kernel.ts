@@ -110,7 +110,8 @@ export interface LinuxOptions extends Omit<KernelBaseOptions, 'machine' | 'makeL
 export function bootLinux(machine: Machine, options: LinuxOptions = {}): LinuxApi {
   const k = new LinuxCore(machine, options) as LinuxCore & Record<string, unknown>;
   for (const [name, create] of Object.entries<(k: Linux) => unknown>(subjects)) {
-    k[name] = create(k as unknown as Linux); // complete up to the subjects below this one
+    const subject = create(k as unknown as Linux) as object; // complete up to the subjects below this one
+    k[name] = k.tracker?.instrument(subject, name) ?? subject;
   }
   k.init();
   return flatten(k as unknown as Linux);
@@ -133,16 +134,19 @@ export class LinuxCore implements KernelBase {
   readonly spawnProcess: KernelBase['spawnProcess'];
   readonly trace = new LinuxTrace();
   readonly faults: LinuxFaults;
+  /** Finds calls whose `yield*` was forgotten; null unless asked for. */
+  readonly tracker: SleepTracker | null;
   /** For work of nobody in particular (system_wq). */
   readonly system_wq: WorkQueue;
   private readonly initcalls: (() => void)[] = [];
 
   constructor(machine: Machine, options: LinuxOptions) {
+    this.tracker = options.trackSleeps === true ? new SleepTracker() : null;
     const base = createKernelBase({
       ...options,
       machine,
       makeLocal: (task) => new LinuxTask(task),
-      ...(options.trackSleeps === true ? { tracker: new SleepTracker() } : {}),
+      ...(this.tracker === null ? {} : { tracker: this.tracker }),
     });
     this.machine = machine;
     this.options = options;

@@ -104,8 +104,8 @@ export function createSubmit(k: Linux) {
       return;
     }
     if (first.bi_next !== null) throw new KernelBug('GMR-06', 'the bio is in a list', 'generic_make_request');
-    const [now, older] = [new BioList(), new BioList()];
-    task.bio_list = [now, older];
+    task.bio_list = task.own_lists;
+    const [now, older] = task.own_lists;
     for (let bio: Bio | null = first; bio !== null; bio = bio_list_pop(now)) {
       if (!sorted) {
         yield* enter(bio);

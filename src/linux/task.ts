@@ -1,7 +1,7 @@
 // What Linux keeps per task beside what every kernel keeps: the fields of task_struct that block I/O looks at.
 
 import type { Task } from '../kernel/index.ts';
-import type { BioList } from './bio-list.ts';
+import { BioList } from './bio-list.ts';
 
 /** `current` of Linux. */
 export class LinuxTask {
@@ -11,6 +11,8 @@ export class LinuxTask {
    * submission the second list holds those that waited already when the active function was called.
    */
   bio_list: readonly [BioList, BioList] | null = null;
+  /** What bio_list points to while it does. */
+  readonly own_lists: readonly [BioList, BioList] = [new BioList(), new BioList()];
 
   constructor(task: Task) {
     this.task = task;
