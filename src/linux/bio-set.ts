@@ -150,60 +150,75 @@ export function createBioSet(k: Linux) {
     return lists !== null && !(bio_list_empty(lists[0]) && bio_list_empty(lists[1]));
   }
 
-  function* allocFromSet(gfp: number, nr_iovecs: number, bs: BioSet): Sleeps<Bio | null> {
+  /** What the last tryFromSet() asked with, and what it got: for the slow() that follows at once. */
+  let triedMask = 0;
+  let triedBio: Bio | null = null;
+
+  /** The hot path of an allocation from a set: null when it has to wait, to be rescued, or to fail. */
+  function tryFromSet(gfp: number, nr_iovecs: number, bs: BioSet): Bio | null {
     if (bs.bvec_pool === null && nr_iovecs > 0) {
       k.warnings.warn('BIO-11', `${nr_iovecs} vecs asked from a set that has none`, bs.name);
       return null;
     }
-    let mask = bioListWaits() ? gfp & ~__GFP_DIRECT_RECLAIM : gfp;
-    let bio = yield* fromPool(bs.bio_pool, mask);
-    if (bio === null && mask !== gfp) {
+    triedMask = bioListWaits() ? gfp & ~__GFP_DIRECT_RECLAIM : gfp;
+    triedBio = mempool_try_alloc(bs.bio_pool, triedMask);
+    return triedBio !== null && prepare(triedBio, triedMask, nr_iovecs, bs) ? triedBio : null;
+  }
+
+  /**
+   * Goes on where tryFromSet() got no further: with the bio but not its vecs, or not even the bio. A mask that is weaker
+   * than `gfp` is restored once, after the rescuer was given what it can help with.
+   */
+  function* slow(gfp: number, nr_iovecs: number, bs: BioSet): Sleeps<Bio | null> {
+    if (bs.bvec_pool === null && nr_iovecs > 0) return null;
+    let mask = triedMask;
+    let bio = triedBio;
+    if (bio === null) {
+      if (mask !== gfp) {
+        punt(bs);
+        mask = gfp;
+        bio = mempool_try_alloc(bs.bio_pool, mask);
+      }
+      if (bio === null && gfpflags_allow_blocking(mask)) bio = yield* mempool_wait(bs.bio_pool, mask);
+      if (bio === null || prepare(bio, mask, nr_iovecs, bs)) return bio;
+    }
+    if (mask !== gfp) {
       punt(bs);
       mask = gfp;
-      bio = yield* fromPool(bs.bio_pool, mask);
+      if (giveVecs(bio, mask, nr_iovecs, bs)) return bio;
     }
-    if (bio === null) return null;
+    if (bs.bvec_pool !== null && isVecCount(nr_iovecs) && gfpflags_allow_blocking(mask)) {
+      attachVecs(bio, yield* mempool_wait(bs.bvec_pool, mask), BVEC_MAX_CLASS, nr_iovecs);
+      return bio;
+    }
+    bio.live = false;
+    mempool_free(bio, bs.bio_pool);
+    return null;
+  }
+
+  /** Makes a fresh bio of an element, with its vecs if they can be had at once. */
+  function prepare(bio: Bio, gfp: number, nr_iovecs: number, bs: BioSet): boolean {
     initBio(bio);
     bio.bi_pool = bs;
-    if (nr_iovecs >= 0 && nr_iovecs <= BIO_INLINE_VECS) {
-      bio.bi_io_vec = nr_iovecs === 0 ? null : bio.bi_inline_vecs;
-    } else {
-      let done = yield* allocVecs(bio, mask, nr_iovecs, bs);
-      if (!done && mask !== gfp) {
-        punt(bs);
-        done = yield* allocVecs(bio, gfp, nr_iovecs, bs);
-      }
-      if (!done) {
-        bio.live = false;
-        mempool_free(bio, bs.bio_pool);
-        return null;
-      }
-    }
+    if (nr_iovecs < 0 || nr_iovecs > BIO_INLINE_VECS) return giveVecs(bio, gfp, nr_iovecs, bs);
+    bio.bi_io_vec = nr_iovecs === 0 ? null : bio.bi_inline_vecs;
     bio.bi_max_vecs = nr_iovecs;
-    return bio;
+    return true;
   }
 
-  function* fromPool<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T | null> {
-    return (
-      mempool_try_alloc(pool, gfp) ?? (gfpflags_allow_blocking(gfp) ? yield* mempool_wait(pool, gfp) : null)
-    );
-  }
-
-  /** Gives the bio an array of vecs; false when there is none, or when so many are too many. */
-  function* allocVecs(bio: Bio, gfp: number, nr_iovecs: number, bs: BioSet): Sleeps<boolean> {
-    if (nr_iovecs < 0 || nr_iovecs > BIO_MAX_PAGES || bs.bvec_pool === null) return false;
+  /** Gives the bio an array of vecs; false when there is none without waiting, or when so many are too many. */
+  function giveVecs(bio: Bio, gfp: number, nr_iovecs: number, bs: BioSet): boolean {
+    if (!isVecCount(nr_iovecs) || bs.bvec_pool === null) return false;
     const vec_class = classFor(nr_iovecs);
-    let vecs: BioVec[] | null = null;
     if (vec_class !== BVEC_MAX_CLASS) {
       const tentative =
         (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_IO)) | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
-      vecs = kmem_cache_alloc(bvecSlab(vec_class), tentative);
-      if (vecs === null && !gfpflags_allow_blocking(gfp)) return false;
+      const vecs = kmem_cache_alloc(bvecSlab(vec_class), tentative);
+      if (vecs !== null) attachVecs(bio, vecs, vec_class, nr_iovecs);
+      if (vecs !== null || !gfpflags_allow_blocking(gfp)) return vecs !== null;
     }
-    bio.bi_vec_class = vecs === null ? BVEC_MAX_CLASS : vec_class;
-    vecs ??= yield* fromPool(bs.bvec_pool, gfp);
-    if (vecs === null) bio.bi_vec_class = -1;
-    bio.bi_io_vec = vecs;
+    const vecs = mempool_try_alloc(bs.bvec_pool, gfp);
+    if (vecs !== null) attachVecs(bio, vecs, BVEC_MAX_CLASS, nr_iovecs);
     return vecs !== null;
   }
 
@@ -262,12 +277,14 @@ export function createBioSet(k: Linux) {
      * never fails for 0..256 vecs; without a set it can fail whatever `gfp` says, and has room for up to 1024.
      */
     *bio_alloc_bioset(gfp: number, nr_iovecs: number, bs: BioSet | null): Sleeps<Bio | null> {
-      return bs === null ? allocPlain(gfp, nr_iovecs) : yield* allocFromSet(gfp, nr_iovecs, bs);
+      if (bs === null) return allocPlain(gfp, nr_iovecs);
+      return tryFromSet(gfp, nr_iovecs, bs) ?? (yield* slow(gfp, nr_iovecs, bs));
     },
 
     /** bio_alloc_bioset() from the set of the file systems. */
     *bio_alloc(gfp: number, nr_iovecs: number): Sleeps<Bio | null> {
-      return yield* allocFromSet(gfp, nr_iovecs, fsBioSet ?? panic('fs_bio_set'));
+      const bs = fsBioSet ?? panic('fs_bio_set');
+      return tryFromSet(gfp, nr_iovecs, bs) ?? (yield* slow(gfp, nr_iovecs, bs));
     },
 
     /** bio_alloc_bioset() without a set; it never waits. */
@@ -317,6 +334,16 @@ export function createBioSet(k: Linux) {
 
 function makeVecs(count: number): BioVec[] {
   return Array.from({ length: count }, () => new BioVec());
+}
+
+function isVecCount(nr_iovecs: number): boolean {
+  return nr_iovecs >= 0 && nr_iovecs <= BIO_MAX_PAGES;
+}
+
+function attachVecs(bio: Bio, vecs: BioVec[], vec_class: number, nr_iovecs: number): void {
+  bio.bi_io_vec = vecs;
+  bio.bi_vec_class = vec_class;
+  bio.bi_max_vecs = nr_iovecs;
 }
 
 /** The smallest class of arrays with so many vecs; 5 and more go to class 2, since 4 are part of the bio. */

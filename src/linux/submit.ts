@@ -65,17 +65,6 @@ export function createSubmit(k: Linux) {
     return 1;
   }
 
-  /** Hands one bio to its driver. */
-  function* enter(bio: Bio): Sleeps<void> {
-    const q = queueOf(bio);
-    if (q.dying) {
-      k.bio.bio_io_error(bio);
-      return;
-    }
-    if (q.make_request_fn === null) throw new KernelBug('GMR-05', 'the queue has no make_request_fn');
-    yield* q.make_request_fn(q, bio);
-  }
-
   /** Puts what was submitted meanwhile in front of what waited before: for other queues first, then for the same. */
   function sort(now: BioList, older: BioList, q: BioQueue): void {
     const lower = new BioList();
@@ -89,37 +78,6 @@ export function createSubmit(k: Linux) {
     bio_list_init(older);
   }
 
-  function* make(first: Bio): Sleeps<void> {
-    k.cpu.mightSleep('generic_make_request');
-    const refused = refusal(first);
-    if (refused <= 0) {
-      first.bi_error = refused;
-      k.bio.bio_endio(first);
-      return;
-    }
-    const task = k.current;
-    if (task === null) throw new KernelBug('ctx-process', 'needs process context', 'generic_make_request');
-    if (task.bio_list !== null) {
-      bio_list_add(task.bio_list[0], first);
-      return;
-    }
-    if (first.bi_next !== null) throw new KernelBug('GMR-06', 'the bio is in a list', 'generic_make_request');
-    task.bio_list = task.own_lists;
-    const [now, older] = task.own_lists;
-    for (let bio: Bio | null = first; bio !== null; bio = bio_list_pop(now)) {
-      if (!sorted) {
-        yield* enter(bio);
-        continue;
-      }
-      const q = queueOf(bio);
-      bio_list_merge(older, now);
-      bio_list_init(now);
-      yield* enter(bio);
-      sort(now, older, q);
-    }
-    task.bio_list = null;
-  }
-
   function account(bio: Bio): void {
     if (!bio_has_data(bio)) return;
     const writeSame = bio.bi_op === REQ_OP_WRITE_SAME;
@@ -130,12 +88,7 @@ export function createSubmit(k: Linux) {
     else vm_events.pgpgin += sectors;
   }
 
-  function* submit(bio: Bio): Sleeps<void> {
-    account(bio);
-    yield* make(bio);
-  }
-
-  return {
+  const api = {
     /** Sectors that submit_bio() has seen. */
     vm_events,
 
@@ -144,12 +97,40 @@ export function createSubmit(k: Linux) {
      * bio only waits in a list until that has returned. Hold a reference to look at the bio afterwards.
      */
     *generic_make_request(bio: Bio): Sleeps<void> {
-      yield* make(bio);
+      k.cpu.mightSleep('generic_make_request');
+      const refused = refusal(bio);
+      if (refused <= 0) {
+        bio.bi_error = refused;
+        k.bio.bio_endio(bio);
+        return;
+      }
+      const task = k.current;
+      if (task === null) throw new KernelBug('ctx-process', 'needs process context', 'generic_make_request');
+      if (task.bio_list !== null) {
+        bio_list_add(task.bio_list[0], bio);
+        return;
+      }
+      if (bio.bi_next !== null) throw new KernelBug('GMR-06', 'the bio is in a list', 'generic_make_request');
+      task.bio_list = task.own_lists;
+      const [now, older] = task.own_lists;
+      for (let next: Bio | null = bio; next !== null; next = bio_list_pop(now)) {
+        const q = queueOf(next);
+        if (sorted) {
+          bio_list_merge(older, now);
+          bio_list_init(now);
+        }
+        if (q.dying) k.bio.bio_io_error(next);
+        else if (q.make_request_fn !== null) yield* q.make_request_fn(q, next);
+        else throw new KernelBug('GMR-05', 'the queue has no make_request_fn', 'generic_make_request');
+        if (sorted) sort(now, older, q);
+      }
+      task.bio_list = null;
     },
 
     /** generic_make_request() with accounting: for who made the bio. */
     *submit_bio(bio: Bio): Sleeps<void> {
-      yield* submit(bio);
+      account(bio);
+      yield* api.generic_make_request(bio);
     },
 
     /**
@@ -161,11 +142,13 @@ export function createSubmit(k: Linux) {
       bio.bi_private = done;
       bio.bi_end_io = () => done.complete();
       bio.bi_opf |= REQ_SYNC;
-      yield* submit(bio);
+      account(bio);
+      yield* api.generic_make_request(bio);
       yield* done.wait();
       return bio.bi_error;
     },
   };
+  return api;
 }
 
 /** The queue of a bio that passed the checks. */
