@@ -107,7 +107,7 @@ export function createBioSet(k: Linux) {
   }
 
   function createSet(pool_size: number, front_pad: number, vecs: boolean): BioSet | null {
-    k.cpu.mightSleep('bioset_create');
+    k.mightSleep('bioset_create');
     const bio_slab = findSlab(front_pad);
     if (bio_slab === null) return null;
     const bio_pool = k.mempool.mempool_create_slab_pool(pool_size, bio_slab);

@@ -170,17 +170,24 @@ export class LinuxCore implements KernelBase {
     return (this.cpu.current?.local as LinuxTask | undefined) ?? null; // the scheduler made it with makeLocal
   }
 
-  /** Registers what is to be done in process context once all subjects exist; for factories. */
+  /**
+   * Declares that the caller may sleep, in functions that never do: allowed in process context, and at set-up, when
+   * nothing of the kernel is running.
+   * @throws KernelBug `ctx-sleep` in atomic context
+   */
+  mightSleep(where: string): void {
+    const { cpu } = this;
+    const running = cpu.current !== null || cpu.inInterrupt || cpu.atomicDepth > 0;
+    if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
+  }
+
+  /** Registers what is to be done at set-up once all subjects exist; for factories. */
   initcall(body: () => void): void {
     this.initcalls.push(body);
   }
 
-  /** Runs the initcalls in a task of their own, in the order of registration. */
+  /** Runs the initcalls, in the order of registration. */
   init(): void {
-    const { initcalls } = this;
-    // biome-ignore lint/correctness/useYield: process context is all that is wanted
-    this.scheduler.complete('init', function* () {
-      for (const initcall of initcalls) initcall();
-    });
+    for (const initcall of this.initcalls) initcall();
   }
 }

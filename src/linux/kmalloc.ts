@@ -66,7 +66,7 @@ export function createKmalloc(k: Linux) {
   }
 
   function* alloc(size: number, gfp: number): Sleeps<number | null> {
-    if (gfpflags_allow_blocking(gfp)) k.cpu.mightSleep('kmalloc');
+    if (gfpflags_allow_blocking(gfp)) k.mightSleep('kmalloc');
     if (!(size > 0)) throw new KernelBug('kmalloc-size', `${size} bytes`, 'kmalloc');
     if (size > PAGE_SIZE * 2 ** MAX_ORDER || k.faults.slab.shouldFail()) return null;
     const bytes = sizeFor(size);

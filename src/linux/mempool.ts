@@ -82,7 +82,7 @@ export function createMempool(k: Linux) {
 
   /** All of mempool_alloc() but the sleep: null only when it has to sleep, or to fail. */
   function tryAlloc<T extends object>(pool: Mempool<T>, gfp: number): T | null {
-    if (gfpflags_allow_blocking(gfp)) k.cpu.mightSleep('mempool_alloc');
+    if (gfpflags_allow_blocking(gfp)) k.mightSleep('mempool_alloc');
     if ((gfp & __GFP_ZERO) !== 0)
       k.warnings.warn('POOL-10', 'elements are never cleared: __GFP_ZERO', pool.wait.name);
     const full = gfp | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
@@ -125,7 +125,7 @@ export function createMempool(k: Linux) {
       free_fn: MempoolFree<T, D>,
       pool_data: D,
     ): Mempool<T> | null {
-      k.cpu.mightSleep('mempool_create');
+      k.mightSleep('mempool_create');
       const elements = allocTable<T>();
       if (elements === null) return null;
       const pool = new Mempool<T>(
@@ -199,7 +199,7 @@ export function createMempool(k: Linux) {
      */
     mempool_resize<T extends object>(pool: Mempool<T>, new_min_nr: number): number {
       if (!(new_min_nr > 0)) throw new KernelBug('POOL-08', `resized to ${new_min_nr}`, pool.wait.name);
-      k.cpu.mightSleep('mempool_resize');
+      k.mightSleep('mempool_resize');
       if (new_min_nr > pool.min_nr) {
         const bigger = allocTable<T>();
         if (bigger === null) return -ENOMEM;

@@ -26,7 +26,7 @@ export function createPageAlloc(k: Linux) {
   const asked: { -readonly [Key in keyof AllocOptions]: AllocOptions[Key] } = {}; // alloc() keeps nothing of it
 
   function allocNow(gfp: number, order: number, tag: string): Page | null {
-    if (gfpflags_allow_blocking(gfp)) k.cpu.mightSleep('alloc_pages');
+    if (gfpflags_allow_blocking(gfp)) k.mightSleep('alloc_pages');
     asked.order = order;
     asked.zone = gfp_zone(gfp);
     asked.zero = (gfp & __GFP_ZERO) !== 0;

@@ -78,7 +78,7 @@ export function createSlab(k: Linux) {
      * is ever reclaimed here, but with WAIT it is only allowed where sleeping is.
      */
     kmem_cache_alloc<T extends object>(cache: KmemCache<T>, gfp: number): T | null {
-      if (gfpflags_allow_blocking(gfp)) k.cpu.mightSleep(cache.name);
+      if (gfpflags_allow_blocking(gfp)) k.mightSleep(cache.name);
       if (k.faults.slab.shouldFail() || cache.failures.shouldFail()) return null;
       cache.allocated++;
       return cache.free.pop() ?? cache.ctor();

@@ -90,8 +90,12 @@ test('an allocation that may wait is a bug in atomic context', async () => {
   const linux = await boot();
   assert.is(__GFP_WAIT & GFP_NOIO, __GFP_WAIT);
   assert.equal([gfpflags_allow_blocking(GFP_NOIO), gfpflags_allow_blocking(GFP_ATOMIC)], [true, false]);
+  const { cpu } = linux.kernel;
+  assert.ok(linux.alloc_pages_now(GFP_KERNEL, 0), 'at set-up it is not');
+  const were = cpu.irqSave();
   assertBug('ctx-sleep', () => linux.alloc_pages_now(GFP_KERNEL, 0));
   assert.ok(linux.alloc_pages_now(GFP_ATOMIC, 0));
+  cpu.irqRestore(were);
 });
 
 test('without memory: at once NULL in atomic context, with WAIT after others had their turn', async () => {
@@ -229,6 +233,8 @@ test('a slab cache hands out what was freed last, counts, and can be made to fai
   linux.kmem_cache_free(cache, one);
   linux.kmem_cache_free(cache, two);
   assertBug('slab-free', () => linux.kmem_cache_free(cache, two));
+  const were = linux.kernel.cpu.irqSave();
   assertBug('ctx-sleep', () => linux.kmem_cache_alloc(cache, GFP_KERNEL));
+  linux.kernel.cpu.irqRestore(were);
   inProcess(linux, () => linux.kmem_cache_destroy(cache));
 });
