@@ -3,7 +3,7 @@ import { initArena, reserve as reserveArena } from './bus/arena';
 import { now as clockNow, dropHead, headCode, headDevice, headTag, nextDue, setNow } from './bus/clock';
 import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_TIME } from './bus/codes';
 import { deviceAt } from './bus/device';
-import { setWritten } from './bus/guard';
+import { copyWritten, setWritten } from './bus/guard';
 import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
 import { AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
@@ -132,6 +132,11 @@ export function guardUnmap(slot: u32): u32 {
 /** Says of `bytes` bytes of RAM, from the `index`th byte of all RAM on, whether they were ever written. */
 export function guardWritten(index: u32, bytes: u32, written: u32): void {
   setWritten(index, bytes, written != 0);
+}
+
+/** Says that the CPU copied `bytes` bytes of RAM from the `from`th byte of all RAM to the `to`th. */
+export function guardCopied(to: u32, from: u32, bytes: u32): void {
+  copyWritten(to, from, bytes);
 }
 
 function wide(low: u32, high: u32): u64 {

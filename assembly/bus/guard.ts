@@ -126,8 +126,11 @@ function checkMappings(d: Device, driven: u64, region: usize, bytes: u32, direct
     const page =
       load<u32>(region + RAM_FIRST_PAGE) + <u32>((at - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
     const head: usize = load<u32>(pages + (page << 2));
-    const good = covered(d.id, head, from, from + n, direction);
-    if (good < from + n) blame(d, head, at, from, good, from + n, direction);
+    let bad = covered(d.id, head, from, from + n, direction);
+    while (bad < from + n) {
+      const end = blame(d, head, at - from, bad, from + n, direction);
+      bad = covered(d.id, head, end, from + n, direction);
+    }
     at += n;
     left -= n;
   }
@@ -149,27 +152,39 @@ function covered(device: u32, head: usize, from: u32, to: u32, direction: u32): 
   return from;
 }
 
-/** Finds out which rule the bytes from `bad` to `to` of a page break, and reports it. */
-function blame(d: Device, head: usize, at: u64, from: u32, bad: u32, to: u32, direction: u32): void {
+/**
+ * Finds out which rule the byte `bad` of the page at `page` breaks, reports it for as many bytes towards `to` as
+ * break it in the same way, and returns the byte behind them.
+ */
+function blame(d: Device, head: usize, page: u64, bad: u32, to: u32, direction: u32): u32 {
   let rule: u32 = RULE_DEV_UNMAPPED;
   let culprit: usize = 0;
+  let culpritTo: u32 = 0;
+  let end = to;
   for (let node = head; node != 0; node = load<u32>(node, NODE_AT_NEXT)) {
     const mapping: usize = load<u32>(node, NODE_AT_MAPPING);
     if (load<u32>(mapping, MAPPING_AT_DEVICE) != d.id) continue;
-    const covers = load<u32>(node, NODE_AT_FROM) <= bad && load<u32>(node, NODE_AT_TO) > bad;
+    const nodeFrom = load<u32>(node, NODE_AT_FROM);
+    const nodeTo = load<u32>(node, NODE_AT_TO);
+    const covers = nodeFrom <= bad && nodeTo > bad;
     const live = load<u32>(mapping, MAPPING_AT_STATE) == MAPPING_LIVE;
+    if (nodeFrom > bad) end = min(end, nodeFrom);
     let found: u32 = 0;
     if (live && covers) found = RULE_DEV_DIRECTION;
     else if (covers) found = RULE_DEV_AFTER_UNMAP;
     else if (live) found = RULE_DEV_OVERRUN;
-    if (severity(found) > severity(rule)) {
+    // Of the mappings in the page, the one that ends last before the byte was overrun.
+    const nearer = found == rule && found == RULE_DEV_OVERRUN && nodeTo <= bad && nodeTo > culpritTo;
+    if (severity(found) > severity(rule) || nearer) {
       rule = found;
       culprit = mapping;
+      culpritTo = covers || nodeTo <= bad ? nodeTo : 0;
     }
   }
+  if (rule == RULE_DEV_DIRECTION || rule == RULE_DEV_AFTER_UNMAP) end = min(end, culpritTo);
   const handle = culprit == 0 ? 0 : load<u32>(culprit, MAPPING_AT_HANDLE);
-  const address = at + (bad - from);
-  report(rule, d, address, address, to - bad, direction, handle, 0);
+  report(rule, d, page + bad, page + bad, end - bad, direction, handle, 0);
+  return end;
 }
 
 /** A wrong direction says more than a stale mapping, that more than a neighbour, that more than nothing. */
@@ -186,7 +201,10 @@ function isLiveFor(mapping: usize, device: u32): bool {
   );
 }
 
-/** Writes a finding, or folds it into one of the same rule, device, direction and page. */
+/**
+ * Writes a finding, or folds it into one of the same rule, device, direction and mapping: a piece that continues it
+ * within one command lengthens it, one that begins where it began counts it again, one inside is part of that.
+ */
 function report(
   rule: u32,
   d: Device,
@@ -202,16 +220,17 @@ function report(
   for (let i: u32 = 0; i < count; i++) {
     const f = table + i * FINDING_STRIDE;
     if (load<u32>(f, FINDING_AT_RULE) != rule || load<u32>(f, FINDING_AT_DEVICE) != d.id) continue;
-    if (load<u32>(f, FINDING_AT_DIRECTION) != direction) continue;
-    const start = load<u64>(f, FINDING_AT_ADDRESS);
+    if (load<u32>(f, FINDING_AT_DIRECTION) != direction || load<u32>(f, FINDING_AT_MAPPING) != handle)
+      continue;
+    const into = address - load<u64>(f, FINDING_AT_ADDRESS);
     const length = load<u32>(f, FINDING_AT_BYTES);
-    const continues = load<u32>(f, FINDING_AT_COMMAND) == d.command && address == start + length;
-    if (continues && load<u32>(f, FINDING_AT_MAPPING) == handle) {
+    if (driven - load<u64>(f, FINDING_AT_DRIVEN) != into) continue;
+    if (into == length && load<u32>(f, FINDING_AT_COMMAND) == d.command) {
       store<u32>(f, length + bytes, FINDING_AT_BYTES);
       return;
     }
-    if (address == start) {
-      store<u32>(f, load<u32>(f, FINDING_AT_COUNT) + 1, FINDING_AT_COUNT);
+    if (into < length && into + bytes <= length) {
+      if (into == 0) store<u32>(f, load<u32>(f, FINDING_AT_COUNT) + 1, FINDING_AT_COUNT);
       return;
     }
   }
@@ -258,6 +277,21 @@ export function setWritten(index: u32, bytes: u32, written: bool): void {
   if (index < end) memory.fill(table + (index >>> 3), written ? 0xff : 0, whole);
   index += whole << 3;
   while (index < end) setBit(table, index++, written);
+}
+
+/**
+ * Bytes of RAM were copied from the `from`th to the `to`th on, by the CPU: the copy of what nobody wrote is as unwritten
+ * as that.
+ */
+export function copyWritten(to: u32, from: u32, bytes: u32): void {
+  const table: usize = load<u32>(AT_GUARD_INIT);
+  if (table == 0 || to == from) return;
+  if (((to | from | bytes) & 7) == 0) {
+    memory.copy(table + (to >>> 3), table + (from >>> 3), bytes >>> 3);
+    return;
+  }
+  if (to < from) for (let i: u32 = 0; i < bytes; i++) setBit(table, to + i, isWritten(from + i));
+  else for (let i = bytes; i > 0; i--) setBit(table, to + i - 1, isWritten(from + i - 1));
 }
 
 function setBit(table: usize, index: u32, written: bool): void {

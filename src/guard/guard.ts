@@ -122,6 +122,8 @@ export class Guard {
   readonly #live = new Map<number, LiveMapping>();
   readonly #ended = new Map<number, Mapping>();
   readonly #findings: Finding[] = [];
+  /** Where in #findings what is the same as it stands. */
+  readonly #places = new Map<string, number>();
   readonly #mappings: boolean;
   /** Whether the machine has to tell of every byte that the CPU writes. */
   readonly watchesWrites: boolean;
@@ -247,6 +249,7 @@ export class Guard {
   clear(): void {
     if (this.enabled) this.#drain();
     this.#findings.length = 0;
+    this.#places.clear();
     this.#lost = 0;
   }
 
@@ -293,14 +296,14 @@ export class Guard {
   }
 
   #add(finding: Finding): void {
-    const same = this.#findings.findIndex(
-      (old) => old.rule === finding.rule && old.device === finding.device && old.message === finding.message,
-    );
-    const old = this.#findings[same];
+    const key = `${finding.rule}\n${finding.device}\n${finding.message}`;
+    const place = this.#places.get(key) ?? -1;
+    const old = this.#findings[place];
     if (old !== undefined) {
-      this.#findings[same] = { ...old, count: old.count + finding.count };
+      this.#findings[place] = { ...old, count: old.count + finding.count };
       return;
     }
+    this.#places.set(key, this.#findings.length);
     this.#findings.push(finding);
     for (const listener of this.#listeners) listener(finding);
   }

@@ -56,6 +56,8 @@ export interface PhysMemory {
   /** RAM to RAM; the ranges may overlap. */
   copy(to: number, from: number, length: number): void;
   fill(addr: number, byte: number, length: number): void;
+  /** Nobody needs these bytes any more: whoever watches memory may take them for never written. */
+  forget(addr: number, length: number): void;
   /** Ascending by base, not overlapping. */
   readonly regions: readonly MemoryRegion[];
 }

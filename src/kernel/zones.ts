@@ -379,5 +379,6 @@ export class PageAllocator {
     this.free.add(page.frame);
     this.zoneOf(page).free++;
     if (this.poison !== null) this.memory.fill(page.phys, POISON_FREE, PAGE_SIZE);
+    this.memory.forget(page.phys, PAGE_SIZE);
   }
 }

@@ -370,40 +370,49 @@ export function createSd(k: Linux) {
     });
   }
 
+  function addHost(controller: Controller, options: AttachOptions): Host {
+    const device = new Device(controller);
+    const where = `the driver of ${controller.name}`;
+    const dma = dmaMemory(device, where);
+    const attach = options.attach ?? attachDriver;
+    const driver = attach({ controller, memory: k.memory, dma, waitUntil });
+    const bounces = options.bounce !== false;
+    k.dma.dma_set_mask_and_coherent(
+      device,
+      bounces ? DMA_BIT_MASK(driver.limits.addressBits) : DMA_BIT_MASK(64),
+    );
+    k.dma.dma_set_seg_boundary(device, driver.limits.boundaryMask);
+    k.dma.dma_set_max_seg_size(device, driver.limits.maxSegmentBytes);
+    const commands = makeCommands(driver);
+    const host: Host = {
+      driver,
+      device,
+      disks: [],
+      commands,
+      free: [...commands].reverse(),
+      retry: new Timer(`retry of ${controller.name}`, () => runQueues(host)),
+      irq: k.interrupts.register(controller.line, controller.name, () => driver.interrupt()),
+      bounces,
+      where,
+    };
+    for (const [index, disk] of driver.disks.entries()) {
+      addDisk(host, disk, index, options.timeoutNs ?? TIMEOUT_NS);
+    }
+    return host;
+  }
+
   return {
     /**
      * Attaches the driver of a controller and adds its disks: `sda`, `sdb` … in the order of the driver. Throws what
      * the driver throws.
      */
     scsi_add_host(controller: Controller, options: AttachOptions = {}): ScsiHost {
-      const device = new Device(controller);
-      const where = `the driver of ${controller.name}`;
-      const dma = dmaMemory(device, where);
-      const attach = options.attach ?? attachDriver;
-      const driver = attach({ controller, memory: k.memory, dma, waitUntil });
-      const bounces = options.bounce !== false;
-      k.dma.dma_set_mask_and_coherent(
-        device,
-        bounces ? DMA_BIT_MASK(driver.limits.addressBits) : DMA_BIT_MASK(64),
-      );
-      k.dma.dma_set_seg_boundary(device, driver.limits.boundaryMask);
-      k.dma.dma_set_max_seg_size(device, driver.limits.maxSegmentBytes);
-      const commands = makeCommands(driver);
-      const host: Host = {
-        driver,
-        device,
-        disks: [],
-        commands,
-        free: [...commands].reverse(),
-        retry: new Timer(`retry of ${controller.name}`, () => runQueues(host)),
-        irq: k.interrupts.register(controller.line, controller.name, () => driver.interrupt()),
-        bounces,
-        where,
-      };
-      for (const [index, disk] of driver.disks.entries()) {
-        addDisk(host, disk, index, options.timeoutNs ?? TIMEOUT_NS);
-      }
-      return host;
+      // Drivers are attached in process context.
+      if (k.cpu.current !== null) return addHost(controller, options);
+      // biome-ignore lint/correctness/useYield: nothing in it waits for anything but the hardware
+      return k.scheduler.complete('scsi_add_host', function* () {
+        return addHost(controller, options);
+      });
     },
 
     /**

@@ -134,7 +134,11 @@ export class Machine {
     );
     this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
     if (this.guard.watchesWrites) {
-      this.memory.watchWrites((index, length) => this.#hw.guardWritten(index, length, 1));
+      this.memory.watchBytes({
+        written: (index, length) => this.#hw.guardWritten(index, length, 1),
+        forgotten: (index, length) => this.#hw.guardWritten(index, length, 0),
+        copied: (to, from, length) => this.#hw.guardCopied(to, from, length),
+      });
     }
     this.tracer = new Tracer({ buffer: this.buffer, now: () => this.#hw.now() });
     this.controllers = this.#controllers;

@@ -32,6 +32,7 @@ export interface HardwareExports {
   ): number;
   guardUnmap(slot: number): number;
   guardWritten(index: number, bytes: number, written: number): void;
+  guardCopied(to: number, from: number, bytes: number): void;
 }
 
 /** What the module asks of the host: media that are not in its own memory. See assembly/host.ts. */

@@ -16,7 +16,14 @@ export interface BackedRegion extends RamRegion {
   readonly offset: number;
 }
 
-type Marker = (index: number, bytes: number) => void;
+/** Hears what becomes of bytes; they are numbered through all regions. */
+export interface ByteWatch {
+  written(index: number, bytes: number): void;
+  /** Nobody needs what is there any more: as if it had never been written. */
+  forgotten(index: number, bytes: number): void;
+  /** The copy is as good as the original. */
+  copied(to: number, from: number, bytes: number): void;
+}
 
 /**
  * Physical memory as the CPU sees it. Addresses are numbers from 0 to 2^53 − 1. Every method throws BusError
@@ -36,7 +43,7 @@ export class PhysMem {
   #end = 0;
   #offset = 0;
   #index = 0;
-  #mark: Marker | null = null;
+  #watch: ByteWatch | null = null;
 
   constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[]) {
     this.#u8 = new Uint8Array(buffer);
@@ -47,9 +54,9 @@ export class PhysMem {
     this.#first = regions.map((_region, i) => regions.slice(0, i).reduce((sum, { bytes }) => sum + bytes, 0));
   }
 
-  /** Has `mark` told of every byte that the CPU writes, by its number among all bytes of RAM. */
-  watchWrites(mark: Marker | null): void {
-    this.#mark = mark;
+  /** Has `watch` told of every byte that the CPU writes, copies or forgets. */
+  watchBytes(watch: ByteWatch | null): void {
+    this.#watch = watch;
   }
 
   /** Bytes of RAM in all. */
@@ -85,7 +92,7 @@ export class PhysMem {
   write8(address: number, value: number): void {
     const at = this.#find(address, 1);
     this.#u8[at] = value;
-    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 1);
+    if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 1);
   }
 
   write16(address: number, value: number): void {
@@ -95,14 +102,14 @@ export class PhysMem {
       this.#u8[at] = value;
       this.#u8[at + 1] = value >>> 8;
     }
-    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 2);
+    if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 2);
   }
 
   write32(address: number, value: number): void {
     const at = this.#find(address, 4);
     if ((at & 3) === 0) this.#u32[at >>> 2] = value;
     else for (let i = 0; i < 4; i++) this.#u8[at + i] = value >>> (8 * i);
-    if (this.#mark !== null) this.#mark(this.#index + at - this.#offset, 4);
+    if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 4);
   }
 
   /** Fills `length` bytes at `address` with `byte`. */
@@ -119,10 +126,25 @@ export class PhysMem {
   copy(to: number, from: number, length: number): void {
     if (length === 0) return;
     const target = this.#tryRun(to, length);
+    const targetIndex = this.#index + target - this.#offset;
     const source = this.#tryRun(from, length);
-    if (target >= 0 && source >= 0) this.#u8.copyWithin(target, source, source + length);
-    else this.writeBytes(to, this.readBytes(from, length));
-    if (this.#mark !== null && target >= 0) this.#written(to, length);
+    if (target < 0 || source < 0) {
+      this.writeBytes(to, this.readBytes(from, length));
+      return;
+    }
+    this.#u8.copyWithin(target, source, source + length);
+    if (this.#watch !== null) this.#watch.copied(targetIndex, this.#index + source - this.#offset, length);
+  }
+
+  /** Says that nobody needs these bytes any more: for the guard they count as never written from now on. */
+  forget(address: number, length: number): void {
+    const watch = this.#watch;
+    if (watch === null) return;
+    this.#check(address, length);
+    this.#pieces(address, length, (at, n) => {
+      watch.forgotten(this.#index + at - this.#offset, n);
+      return true;
+    });
   }
 
   /** A copy of `length` bytes at `address`. */
@@ -189,10 +211,10 @@ export class PhysMem {
   }
 
   #written(address: number, length: number): void {
-    const mark = this.#mark;
-    if (mark === null) return;
+    const watch = this.#watch;
+    if (watch === null) return;
     this.#pieces(address, length, (at, n) => {
-      mark(this.#index + at - this.#offset, n);
+      watch.written(this.#index + at - this.#offset, n);
       return true;
     });
   }
