@@ -52,10 +52,10 @@ export function postPioSetup(d: Ahci, p: Port, s: Slot, bytes: u32): bool {
 export function postDmaSetup(d: Ahci, p: Port, s: Slot, bytes: u32): bool {
   assert(isQueued(s));
   const fis = fisScratch(d);
-  memory.fill(fis, 0, DMA_SETUP_BYTES);
   store<u32>(fis, FIS_DMA_SETUP | ((toHost(s) ? FIS_TO_HOST : 0) << 8));
-  store<u32>(fis, s.tag, 4);
-  store<u32>(fis, bytes, 20);
+  store<u64>(fis, s.tag, 4);
+  store<u64>(fis, 0, 12);
+  store<u64>(fis, bytes, 20);
   return post(d, p, AHCI_RFIS_DMA_SETUP, DMA_SETUP_BYTES);
 }
 
