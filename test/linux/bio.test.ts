@@ -391,7 +391,7 @@ test('LIFE-18 advance moves sector and position, not the vecs', async () => {
   linux.bio_advance(bio, 2560);
   assert.equal([bio.bi_iter.bi_idx, bio.bi_iter.bi_bvec_done], [1, 0]);
   const lengths: number[] = [];
-  bio_for_each_segment_all(bio, ({ bv_len }) => lengths.push(bv_len));
+  bio_for_each_segment_all(bio, ({ bv_len }) => void lengths.push(bv_len));
   assert.equal(lengths, [4096, 4096]);
 });
 

@@ -20,6 +20,7 @@ test('a call whose yield* was forgotten is found, when asked for', async () => {
   const bug = assertBug('sleep-forgotten', () =>
     // biome-ignore lint/correctness/useYield: that is the mistake
     kernel.scheduler.complete('forgetful', function* () {
+      // oxlint-disable-next-line typescript/no-floating-promises -- so is this
       alloc_page(GFP_KERNEL);
     }),
   );

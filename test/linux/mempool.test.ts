@@ -41,7 +41,7 @@ async function make(min_nr: number) {
         if (data.refuse-- > 0) return null;
         return data.left-- > 0 ? { id: ++data.made } : null;
       },
-      (element, data) => data.freed.push(element.id),
+      (element, data) => void data.freed.push(element.id),
       source,
     );
   const pool = inProcess(linux, create);
