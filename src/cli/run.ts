@@ -81,7 +81,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
       ...(profile === undefined ? {} : { profile }),
       ...(image === undefined ? {} : { medium: (bounce) => (image as Image).medium(bounce) }),
       ...(flags.trace === true
-        ? { onEvent: (event) => process.stderr.write(`${formatEvent(event)}\n`) }
+        ? { onEvent: (event) => void process.stderr.write(`${formatEvent(event)}\n`) }
         : {}),
     });
     progress.end();

@@ -330,16 +330,14 @@ function describe(rule: Rule, device: string, what: What): string {
   const verb = what.direction === 'write' ? 'wrote' : 'read';
   const did = `${device} ${verb} ${what.length} bytes at ${hex(what.address)}`;
   const of = what.mapping === null ? '' : ` (${nameOf(what.mapping)})`;
-  switch (rule) {
-    case 'dev-truncated':
-      return `${device} meant ${hex(what.address)} but drives too few address lines: it ${verb} ${what.length} bytes at ${hex(what.driven)}`;
-    case 'dev-registers':
-      return `${did}, which are registers of ${what.other ?? 'a device'}`;
-    case 'desc-loop':
-      return `${device}: the descriptor chain at ${hex(what.address)} loops or exceeds its bound`;
-    default:
-      return `${did}: ${RULES[rule]}${of}`;
+  if (rule === 'dev-truncated') {
+    return `${device} meant ${hex(what.address)} but drives too few address lines: it ${verb} ${what.length} bytes at ${hex(what.driven)}`;
   }
+  if (rule === 'dev-registers') return `${did}, which are registers of ${what.other ?? 'a device'}`;
+  if (rule === 'desc-loop') {
+    return `${device}: the descriptor chain at ${hex(what.address)} loops or exceeds its bound`;
+  }
+  return `${did}: ${RULES[rule]}${of}`;
 }
 
 /** A mapping in a few words, for messages. */

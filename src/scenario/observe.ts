@@ -46,25 +46,14 @@ export class Observer {
   }
 
   #see(event: AnyEvent): void {
-    switch (event.name) {
-      case 'pin':
-        this.pinned += event.fields.pages;
-        break;
-      case 'copy':
-        this.copiedBytes += event.fields.bytes;
-        break;
-      case 'page_use':
-        this.#page(event.fields.page, event.fields.device_page, event.fields.kind as PageUse['kind']);
-        break;
-      case 'dma_map':
-        this.#segment(event.fields);
-        break;
-      case 'block_rq_issue':
-        this.requests++;
-        break;
-      case 'block_rq_complete':
-        if (this.firstList.length > 0) this.#listDone = true;
-        break;
+    if (event.name === 'pin') this.pinned += event.fields.pages;
+    else if (event.name === 'copy') this.copiedBytes += event.fields.bytes;
+    else if (event.name === 'dma_map') this.#segment(event.fields);
+    else if (event.name === 'block_rq_issue') this.requests++;
+    else if (event.name === 'block_rq_complete') this.#listDone ||= this.firstList.length > 0;
+    else if (event.name === 'page_use') {
+      const { page, device_page, kind } = event.fields;
+      this.#page(page, device_page, kind as PageUse['kind']);
     }
   }
 

@@ -231,7 +231,7 @@ test('two disks over one asynchronous medium see each other’s writes in virtua
 test('an answer to a request that was given up is void in the module too', async () => {
   // As an embedder that answers whatever happened: the module's own exports, and the handles that it gave.
   const handles: number[] = [];
-  const { exports, create } = watchInstances((_disk, request) => handles.push(request));
+  const { exports, create } = watchInstances((_disk, request) => void handles.push(request));
   const held = new Held(filled());
   const rig = await create(() => Rig.create('ahci', { medium: held.medium }));
   rig.submit([{ op: 'read', lba: 0, sectors: 4 }]);
@@ -289,7 +289,7 @@ test('a read of more than the host has memory for is the guest’s error', () =>
   const failed: unknown[] = [];
   const host = new HostMedia(new ArrayBuffer(65536 * 2), {
     ready: () => assert.unreachable(),
-    fail: (...what) => failed.push(what),
+    fail: (...what) => void failed.push(what),
   });
   host.add(1, new Held(ramMedium(2 ** 42)).medium, 512);
   assert.is(host.imports.mediaStart(1, 77, MEDIA_READ, 0, 0, -1), 0);

@@ -13,7 +13,7 @@ test('nothing is recorded while nobody listens', async () => {
   const { machine, ahci } = await machineWithAhci();
   ahci.read32(5, 0);
   const events: AnyEvent[] = [];
-  machine.tracer.listen((event) => events.push(event));
+  machine.tracer.listen((event) => void events.push(event));
   machine.tracer.collect();
   assert.equal(events, []);
 });
@@ -21,7 +21,7 @@ test('nothing is recorded while nobody listens', async () => {
 test('events of the module and of the host come in the order in which they happened', async () => {
   const { machine, ahci } = await machineWithAhci();
   const names: string[] = [];
-  machine.tracer.listen((event) => names.push(event.name));
+  machine.tracer.listen((event) => void names.push(event.name));
   ahci.read32(5, 0);
   machine.tracer.emit('pin', null, { user: 0x1000, pages: 2, write: true });
   ahci.write32(5, 4, 0);
@@ -33,7 +33,7 @@ test('events of the module and of the host come in the order in which they happe
 test('a listener gets the events it asked for until it stops', async () => {
   const { machine, ahci } = await machineWithAhci();
   const events: AnyEvent[] = [];
-  const stop = machine.tracer.listen((event) => events.push(event), ['register_read']);
+  const stop = machine.tracer.listen((event) => void events.push(event), ['register_read']);
   ahci.write32(5, 4, 0);
   ahci.read32(5, 0);
   stop();
