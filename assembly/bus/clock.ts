@@ -78,15 +78,6 @@ export function cancel(d: Device, code: u32, tag: u32): void {
   }
 }
 
-/** Takes back every event of `device`; dropRequest() does that for media requests. */
-export function cancelAll(d: Device): void {
-  let i: u32 = 0;
-  while (i < load<u32>(AT_EVENT_COUNT)) {
-    const hit = load<u32>(entry(i) + DEVICE) == <u32>changetype<usize>(d);
-    i = hit ? min(i, remove(i)) : i + 1;
-  }
-}
-
 /** When the next event is due; all ones when there is none. */
 export function nextDue(): u64 {
   return load<u32>(AT_EVENT_COUNT) == 0 ? u64.MAX_VALUE : load<u64>(<usize>AT_EVENTS + DUE);

@@ -4,6 +4,7 @@ import * as regs from '../../assembly/ahci/regs.ts';
 import * as ata from '../../assembly/ata/regs.ts';
 import type { Profile } from '../../src/controllers/index.ts';
 import { type Controller, createMachine, type Disk, type Machine } from '../../src/machine/index.ts';
+import type { Medium } from '../../src/media/index.ts';
 
 export { ata, regs };
 
@@ -28,6 +29,8 @@ export interface HbaOptions {
   readonly diskBytes?: number;
   readonly sectorBytes?: 512 | 4096;
   readonly readOnly?: boolean;
+  /** Instead of the module's own disks: the bytes of the one disk. */
+  readonly medium?: Medium;
   readonly flavour?: 'release' | 'debug';
   /** Leave the ports as they come out of reset. */
   readonly cold?: boolean;
@@ -78,7 +81,7 @@ export class Hba {
     const controller = machine.addController({ kind: 'ahci', profile });
     const disks = Array.from({ length: options.disks ?? 1 }, (_, place) => {
       const disk = machine.addDisk({
-        bytes: diskBytes,
+        ...(options.medium === undefined ? { bytes: diskBytes } : { medium: options.medium }),
         sectorBytes: options.sectorBytes ?? 512,
         readOnly: options.readOnly ?? false,
       });
