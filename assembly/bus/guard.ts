@@ -203,7 +203,7 @@ function isLiveFor(mapping: usize, device: u32): bool {
 
 /**
  * Writes a finding, or folds it into one of the same rule, device, direction and mapping: a piece that continues it
- * within one command lengthens it, one that begins where it began counts it again, one inside is part of that.
+ * at the same moment within one command lengthens it, one that begins where it began counts it again, one inside is part of that.
  */
 function report(
   rule: u32,
@@ -217,6 +217,7 @@ function report(
 ): void {
   const table: usize = load<u32>(AT_GUARD_FINDINGS);
   const count = load<u32>(AT_GUARD_FINDING_COUNT);
+  const now = load<u64>(AT_NOW);
   for (let i: u32 = 0; i < count; i++) {
     const f = table + i * FINDING_STRIDE;
     if (load<u32>(f, FINDING_AT_RULE) != rule || load<u32>(f, FINDING_AT_DEVICE) != d.id) continue;
@@ -225,7 +226,8 @@ function report(
     const into = address - load<u64>(f, FINDING_AT_ADDRESS);
     const length = load<u32>(f, FINDING_AT_BYTES);
     if (driven - load<u64>(f, FINDING_AT_DRIVEN) != into) continue;
-    if (into == length && load<u32>(f, FINDING_AT_COMMAND) == d.command) {
+    const goesOn = load<u32>(f, FINDING_AT_COMMAND) == d.command && load<u64>(f, FINDING_AT_TIME) == now;
+    if (into == length && goesOn) {
       store<u32>(f, length + bytes, FINDING_AT_BYTES);
       return;
     }
@@ -249,7 +251,7 @@ function report(
   store<u32>(f, d.command, FINDING_AT_COMMAND);
   store<u32>(f, 1, FINDING_AT_COUNT);
   store<u32>(f, other, FINDING_AT_OTHER);
-  store<u64>(f, load<u64>(AT_NOW), FINDING_AT_TIME);
+  store<u64>(f, now, FINDING_AT_TIME);
   store<u32>(AT_GUARD_FINDING_COUNT, count + 1);
 }
 

@@ -229,10 +229,11 @@ export function createDmaDebug(k: Linux) {
       report('map-error-unchecked', dev, call, 'nobody asked whether the mapping failed', entry);
   }
 
-  function unmap(dev: Device, call: MappingCall, nents: number): void {
+  /** `first`: not a later entry of a list whose mistakes have been told. */
+  function unmap(dev: Device, call: MappingCall, nents: number, first = true): void {
     const entry = find(dev, call, nents);
     if (entry !== null) {
-      checkAgreement(dev, call, nents, entry);
+      if (first) checkAgreement(dev, call, nents, entry);
       remove(dev, entry);
     } else if (isError(call.address)) {
       report('map-error-unmapped', dev, call, 'unmap of the address of a mapping that failed');
@@ -299,7 +300,7 @@ export function createDmaDebug(k: Linux) {
         const call = { address: sg.dma_address, cpu: sg.dma_address, size: sg.dma_length, dir, where };
         const mapping = { ...call, kind: 'dma_map_sg' } as const;
         if (i === 0) count = find(dev, mapping, nents)?.nents ?? nents;
-        unmap(dev, mapping, nents);
+        unmap(dev, mapping, nents, i === 0);
         sg = sg.end ? null : k.scatterlist.sg_next(sg);
       }
     },

@@ -118,7 +118,7 @@ export function createDmaMapping(k: Linux) {
     let sg: Scatterlist | null = sgl;
     for (let i = 0; i < nents && sg !== null; i++) {
       const { dma_address, dma_length } = sg;
-      debug?.synced(dev, dma_address, dma_length, dir, nents, cpu, where);
+      debug?.synced(dev, dma_address, dma_length, dir, i === 0 ? nents : 0, cpu, where);
       if (swiotlb.is_swiotlb_buffer(dma_address)) {
         swiotlb.swiotlb_tbl_sync_single(dma_address, dma_length, dir, cpu);
       }
