@@ -7,7 +7,7 @@ import { type DiskOptions, type Fault, MachineError } from '../../src/machine/in
 import { asyncMedium, MediumError, openFile, ramMedium, type SyncMedium } from '../../src/media/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { altered, contentOf, pattern, scratchFolder } from './help.ts';
-import { KINDS, type Kind, Rig } from './rig.ts';
+import { type End, KINDS, type Kind, Rig } from './rig.ts';
 
 const test = suite('media: faults');
 const folder = scratchFolder();
@@ -244,6 +244,47 @@ for (const kind of KINDS) {
       }
     });
   }
+}
+
+for (const where of MEDIA) {
+  /** WRITE SAME (10) and VERIFY (10), SBC-2 5.40 and 5.21. */
+  const execute = async (
+    rig: Rig,
+    op: number,
+    lba: number,
+    blocks: number,
+    data?: Uint8Array,
+  ): Promise<End> => {
+    const command = rig.prepare(data === undefined ? { op: 'flush' } : { op: 'write', sectors: 1, data });
+    command.op = 'scsi';
+    command.cdb.set([op, 0, 0, 0, 0, lba, 0, 0, blocks, 0]);
+    command.cdbLength = 10;
+    return rig.finish(command);
+  };
+
+  test(`one block is written to many, zeroes and others (${where})`, async () => {
+    const { rig, content } = await setup('aha1542', where);
+    assert.is((await execute(rig, 0x41, 9, 20, new Uint8Array(512))).status, 'ok');
+    assert.is((await execute(rig, 0x41, 40, 20, pattern(512, 6))).status, 'ok');
+    const expected = pattern(BYTES, 1);
+    expected.fill(0, 9 * 512, 29 * 512);
+    for (let lba = 40; lba < 60; lba++) expected.set(pattern(512, 6), lba * 512);
+    same(await content(), expected, 'content');
+  });
+
+  test(`zeroes and verification fail as they are told to (${where})`, async () => {
+    const { rig, content } = await setup('aha1542', where);
+    const { machine, disk } = rig;
+    machine.addFault({ disk, kind: 'error', operations: ['zero'], first: 12, last: 12, times: 1 });
+    machine.addFault({ disk, kind: 'error', operations: ['verify'], first: 33, last: 34, times: 1 });
+    const zero = await execute(rig, 0x41, 9, 20, new Uint8Array(512));
+    assert.is(zero.senseKey, KEY_MEDIUM_ERROR);
+    assert.is(zero.badSector, 12);
+    same(await content(), pattern(BYTES, 1), 'content');
+    assert.is((await execute(rig, 0x2f, 30, 10)).badSector, 33);
+    assert.is((await execute(rig, 0x2f, 30, 10)).status, 'ok');
+    assert.is(disk.counters.errors, 2);
+  });
 }
 
 test('a disk cannot be written through a medium that is read-only', async () => {

@@ -123,6 +123,13 @@ export class Rig {
     return commands.map((command) => command.end as End);
   }
 
+  /** Works through one command that prepare() made. */
+  async finish(command: Command): Promise<End> {
+    this.start(command);
+    while (command.end === null) if (!this.step()) await this.machine.waitMedia();
+    return command.end;
+  }
+
   async one(work: Work): Promise<End> {
     const [end] = await this.run(work);
     return end as End;
