@@ -68,11 +68,14 @@ export function createBounce(k: Linux) {
     const all = needsAll(q, bio);
     if (!all && !isIsa(q) && q.limits.bounce_pfn >= lastPfn) return false;
     if (all) return true;
-    const vecs = bio.bi_io_vec;
-    if (vecs === null) return false;
-    for (let i = bio.bi_iter.bi_idx; i < bio.bi_vcnt; i++) {
-      const vec = vecs[i];
-      if (vec !== undefined && isHigh(q, vec)) return true;
+    const { bi_iter: iter, bi_io_vec: vecs } = bio;
+    let done = iter.bi_bvec_done;
+    // By the bytes that are left: a clone that shares its vecs has a bi_vcnt of 0.
+    for (let left = iter.bi_size, i = iter.bi_idx; left > 0; i++, done = 0) {
+      const vec = vecs?.[i];
+      if (vec === undefined) return false;
+      if (isHigh(q, vec)) return true;
+      left -= vec.bv_len - done;
     }
     return false;
   }

@@ -3,6 +3,7 @@ import {
   type AttachOptions,
   type Bio,
   bootLinux,
+  EINVAL,
   EIO,
   ENODATA,
   ETIMEDOUT,
@@ -274,6 +275,38 @@ test('DMA-03 memory above 4 GiB goes through the software I/O TLB for a board wi
   assert.equal(medium.read(0, 4096), pattern(9, 4096));
   assert.ok(machine.memory.equals(high.phys, pattern(9, 4096)));
   assert.equal([copies, rig.rules(), linux.swiotlb_usage().used], [[4096, 4096], [], 0]);
+});
+
+test('BNC-11 the queue itself bounces what a file system submits, also a clone that shares its vecs', async () => {
+  const rig = await boot({ kind: 'aha1542' });
+  const { linux, machine, run, page, medium } = rig;
+  const high = page(undefined, 17 * MIB);
+  machine.memory.writeBytes(high.phys, pattern(4, 4096));
+  run(function* () {
+    assert.is(yield* transfer(rig, REQ_OP_WRITE, 0, [high]), 0);
+    medium.write(4096, pattern(8, 4096));
+    const bio = yield* makeBio(rig, REQ_OP_READ, 8, [high]);
+    const clone = (yield* linux.bio_clone_fast(bio, GFP_KERNEL, linux.fs_bio_set)) as Bio;
+    assert.is(yield* linux.submit_bio_wait(clone), 0);
+  });
+  assert.equal(medium.read(0, 4096), pattern(4, 4096));
+  assert.ok(machine.memory.equals(high.phys, pattern(8, 4096)));
+  assert.equal([rig.rules(), linux.nr_bounce()], [[], 0]);
+});
+
+test('SPL-01 a bio of more segments than the hardware takes is refused, not sent wrongly', async () => {
+  const rig = await boot({ kind: 'aha1542' });
+  const { run, page, medium, linux } = rig;
+  const pages = Array.from({ length: 40 }, () => page(16 * MIB)).filter((_, i) => i % 2 === 0);
+  run(function* () {
+    assert.is(yield* transfer(rig, REQ_OP_READ, 0, pages), -EINVAL);
+    assert.is(yield* transfer(rig, REQ_OP_READ, 0, pages.slice(0, 17)), 0);
+  });
+  assert.is(medium.counters.reads, 1);
+  assert.equal(
+    linux.kernel.warnings.all.map(({ rule }) => rule),
+    ['SPL-01'],
+  );
 });
 
 test('map-mask without a bounce limit an address is cut, the guard says where, and other memory is hit', async () => {
