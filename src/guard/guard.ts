@@ -120,7 +120,8 @@ export class Guard {
   readonly #u32: Uint32Array;
   readonly #names = new Map<number, string>();
   readonly #live = new Map<number, LiveMapping>();
-  readonly #ended = new Map<number, Mapping>();
+  /** Mappings that ended, each at the place that its handle gives it until another takes that place. */
+  readonly #ended: (Mapping | undefined)[] = [];
   readonly #findings: Finding[] = [];
   /** Where in #findings what is the same as it stands. */
   readonly #places = new Map<string, number>();
@@ -190,18 +191,15 @@ export class Guard {
     if (mapping === undefined) return;
     this.#port.guardUnmap(mapping.slot);
     this.#live.delete(handle);
-    this.#ended.set(handle, mapping);
-    if (this.#ended.size > REMEMBERED) {
-      for (const oldest of this.#ended.keys()) {
-        this.#ended.delete(oldest);
-        break;
-      }
-    }
+    this.#ended[handle % REMEMBERED] = mapping;
   }
 
   /** The mapping behind a handle, live or ended not long ago. */
   mapping(handle: number): Mapping | null {
-    return this.#live.get(handle) ?? this.#ended.get(handle) ?? null;
+    const live = this.#live.get(handle);
+    if (live !== undefined) return live;
+    const ended = this.#ended[handle % REMEMBERED];
+    return ended?.handle === handle ? ended : null;
   }
 
   /** Mappings that are live now. */

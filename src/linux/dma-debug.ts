@@ -42,9 +42,8 @@ interface Entry extends MappingCall {
 
 /** What is known of one device. */
 class Watched {
-  /** By bus address; several mappings may have the same. */
+  /** By the page in which they begin, by bus address. A list stays when it is empty: it will be needed again. */
   readonly entries = new Map<number, Entry[]>();
-  count = 0;
 }
 
 export function createDmaDebug(k: Linux) {
@@ -53,13 +52,21 @@ export function createDmaDebug(k: Linux) {
   /** Mappings of all devices by the page that they touch: number of the page of their memory. */
   const pages = new Map<number, Entry[]>();
 
+  /** The device that was asked about last. */
+  let lastDevice: Device | null = null;
+  let lastWatched = new Watched();
+
   function watchedOf(dev: Device): Watched {
-    let watched = devices.get(dev);
-    if (watched === undefined) {
-      watched = new Watched();
-      devices.set(dev, watched);
-    }
-    return watched;
+    if (dev === lastDevice) return lastWatched;
+    lastWatched = devices.get(dev) ?? new Watched();
+    devices.set(dev, lastWatched);
+    lastDevice = dev;
+    return lastWatched;
+  }
+
+  /** Mappings that begin in the page of a bus address. */
+  function beginningAt(dev: Device, address: number): Entry[] {
+    return listAt(watchedOf(dev).entries, Math.floor(address / PAGE_SIZE));
   }
 
   function report(
@@ -103,12 +110,9 @@ export function createDmaDebug(k: Linux) {
     const access = ACCESS[call.dir] ?? 'both';
     const handle = guard.map(dev.controller, call.address, call.size, access, call.kind, call.where);
     const checked = call.kind === 'dma_map_sg' || call.kind === 'dma_alloc_coherent';
-    const entry: Entry = { ...call, handle, nents, checked };
-    const { entries } = watchedOf(dev);
-    const same = entries.get(call.address);
-    if (same === undefined) entries.set(call.address, [entry]);
-    else same.push(entry);
-    watchedOf(dev).count++;
+    const { kind, address, cpu, size, dir, where } = call;
+    const entry: Entry = { kind, address, cpu, size, dir, where, handle, nents, checked };
+    beginningAt(dev, call.address).push(entry);
     if (call.kind !== 'dma_alloc_coherent') noteOverlaps(dev, entry);
     if (call.address + call.size - 1 > dev.reach) {
       report('map-mask', dev, call, `mapped beyond the ${bitsOf(dev)} address lines of the device`, entry);
@@ -116,19 +120,11 @@ export function createDmaDebug(k: Linux) {
   }
 
   function remove(dev: Device, entry: Entry): void {
-    const watched = watchedOf(dev);
-    const same = watched.entries.get(entry.address) ?? [];
-    same.splice(same.indexOf(entry), 1);
-    if (same.length === 0) watched.entries.delete(entry.address);
-    watched.count--;
+    take(beginningAt(dev, entry.address), entry);
     guard.unmap(entry.handle);
     if (entry.kind === 'dma_alloc_coherent') return;
-    for (let pfn = firstPfn(entry); pfn <= lastPfn(entry); pfn++) {
-      const list = pages.get(pfn) ?? [];
-      const at = list.indexOf(entry);
-      if (at >= 0) list.splice(at, 1);
-      if (list.length === 0) pages.delete(pfn);
-    }
+    const last = lastPfn(entry);
+    for (let pfn = firstPfn(entry); pfn <= last; pfn++) take(listAt(pages, pfn), entry);
   }
 
   /**
@@ -138,8 +134,10 @@ export function createDmaDebug(k: Linux) {
   function find(dev: Device, call: MappingCall, nents: number): Entry | null {
     let best: Entry | null = null;
     let level = -1;
-    const same = watchedOf(dev).entries.get(call.address) ?? [];
-    for (const entry of same) {
+    let count = 0;
+    for (const entry of beginningAt(dev, call.address)) {
+      if (entry.address !== call.address) continue;
+      count++;
       const agrees =
         Number(entry.size === call.size) +
         Number(entry.kind === call.kind) +
@@ -151,12 +149,11 @@ export function createDmaDebug(k: Linux) {
         level = agrees;
       }
     }
-    return same.length === 1 ? best : null;
+    return count === 1 ? best : null;
   }
 
   /** The mapping that holds an address, wherever it begins. */
   function holding(dev: Device, address: number): Entry | null {
-    for (const entry of watchedOf(dev).entries.get(address) ?? []) return entry;
     for (const list of watchedOf(dev).entries.values()) {
       for (const entry of list) {
         if (entry.address <= address && address < entry.address + entry.size) return entry;
@@ -170,12 +167,9 @@ export function createDmaDebug(k: Linux) {
   function noteOverlaps(dev: Device, entry: Entry): void {
     let conflict: Entry | null = null;
     let writers = 0;
-    for (let pfn = firstPfn(entry); pfn <= lastPfn(entry); pfn++) {
-      let list = pages.get(pfn);
-      if (list === undefined) {
-        list = [];
-        pages.set(pfn, list);
-      }
+    const last = lastPfn(entry);
+    for (let pfn = firstPfn(entry); pfn <= last; pfn++) {
+      const list = listAt(pages, pfn);
       if (list.length > 0) {
         conflict ??= list.find((other) => other.dir !== entry.dir && shareLine(other, entry)) ?? null;
         writers = Math.max(writers, deepest(list, entry));
@@ -297,8 +291,8 @@ export function createDmaDebug(k: Linux) {
       let sg: Scatterlist | null = sgl;
       let count = nents;
       for (let i = 0; i < count && sg !== null; i++) {
-        const call = { address: sg.dma_address, cpu: sg.dma_address, size: sg.dma_length, dir, where };
-        const mapping = { ...call, kind: 'dma_map_sg' } as const;
+        const { dma_address: address, dma_length: size } = sg;
+        const mapping: MappingCall = { kind: 'dma_map_sg', address, cpu: address, size, dir, where };
         if (i === 0) count = find(dev, mapping, nents)?.nents ?? nents;
         unmap(dev, mapping, nents, i === 0);
         sg = sg.end ? null : k.scatterlist.sg_next(sg);
@@ -307,10 +301,11 @@ export function createDmaDebug(k: Linux) {
 
     /** DMA-08: one question settles one mapping of that address. */
     mapping_error(dev: Device, address: number): void {
-      const open = watchedOf(dev)
-        .entries.get(address)
-        ?.find((entry) => !entry.checked);
-      if (open !== undefined) open.checked = true;
+      for (const entry of beginningAt(dev, address)) {
+        if (entry.address !== address || entry.checked) continue;
+        entry.checked = true;
+        return;
+      }
     },
 
     /** `nents`: entries of the call's scatter list, 0 for a single one. */
@@ -361,12 +356,30 @@ export function createDmaDebug(k: Linux) {
       }
       for (const entry of left) remove(dev, entry);
       devices.delete(dev);
+      lastDevice = null;
       return left.length;
     },
   };
 }
 
 export interface DmaDebugApi extends ReturnType<typeof createDmaDebug> {}
+
+function listAt(lists: Map<number, Entry[]>, key: number): Entry[] {
+  let list = lists.get(key);
+  if (list === undefined) {
+    list = [];
+    lists.set(key, list);
+  }
+  return list;
+}
+
+/** Takes an entry out of a list, wherever it stands; the order is not kept. */
+function take(list: Entry[], entry: Entry): void {
+  const at = list.indexOf(entry);
+  if (at < 0) return;
+  const last = list.pop();
+  if (at < list.length && last !== undefined) list[at] = last;
+}
 
 function name(dir: number): string {
   return DIRECTION[dir] ?? `in direction ${dir}`;
