@@ -184,6 +184,8 @@ export class Request {
   /** Where sense data goes: the caller's, or none; blk_execute_rq() lends one. */
   sense: Uint8Array | null = null;
   sense_len = 0;
+  /** Why mapping user memory failed: the errno that its -EINVAL hides; 0: it did not. */
+  map_error = 0;
   /** How the command ended, as the driver says; 0: well. */
   errors = 0;
   /** Bytes asked for and not moved. */
@@ -232,7 +234,7 @@ export class Request {
     this.cmd_len = BLK_MAX_CDB;
     this.sense = null;
     this.sense_len = this.errors = this.resid_len = this.extra_len = 0;
-    this.timeout = this.retries = 0;
+    this.timeout = this.retries = this.map_error = 0;
     this.end_io = null;
     this.end_io_data = this.special = null;
     this.tag = -1;

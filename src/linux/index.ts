@@ -1,7 +1,9 @@
 /** Linux's block I/O on an emulated machine. `bootLinux(machine)` returns its functions by their kernel names. */
 export { BioPair } from './bio-3x.ts';
 export * from './bio-iter.ts';
+export { STACK_TAG } from './bio-kern.ts';
 export * from './bio-list.ts';
+export type { RqMapData } from './bio-map.ts';
 export { BioSet } from './bio-set.ts';
 export * from './bio-struct.ts';
 export * from './blkdev.ts';
@@ -9,6 +11,8 @@ export * from './device.ts';
 export { type CoherentMemory, DMA_ERROR_CODE } from './dma-mapping.ts';
 export * from './errno.ts';
 export * from './gfp.ts';
+export * from './gup.ts';
+export * from './iov-iter.ts';
 export { bootLinux, type Linux, type LinuxApi, type LinuxOptions } from './kernel.ts';
 export { Mempool } from './mempool.ts';
 export { Scatterlist, type SgTable } from './scatterlist.ts';

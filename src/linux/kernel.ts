@@ -14,12 +14,18 @@ import type { Machine } from '../machine/index.ts';
 import { createBio } from './bio.ts';
 import { createBio3x } from './bio-3x.ts';
 import { createBioData } from './bio-data.ts';
+import { createBioKern } from './bio-kern.ts';
+import { createBioMap } from './bio-map.ts';
 import { createBioSet } from './bio-set.ts';
 import { createBlkCore } from './blk-core.ts';
+import { createBlkMap } from './blk-map.ts';
+import { createBlkMap3x } from './blk-map-3x.ts';
 import { createBounce } from './bounce.ts';
 import { createDmaDebug } from './dma-debug.ts';
 import { createDmaMapping } from './dma-mapping.ts';
 import { LinuxFaults } from './faults.ts';
+import { createGup } from './gup.ts';
+import { createIovIter } from './iov-iter.ts';
 import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
 import { createMerge } from './merge.ts';
@@ -44,11 +50,17 @@ const subjects = {
   bio: createBio,
   bioData: createBioData,
   submit: createSubmit,
+  iovIter: createIovIter,
+  gup: createGup,
   bio3x: createBio3x,
   settings: createSettings,
   scatterlist: createScatterlist,
   merge: createMerge,
   bounce: createBounce,
+  bioMap: createBioMap,
+  bioKern: createBioKern,
+  blkMap: createBlkMap,
+  blkMap3x: createBlkMap3x,
   core: createBlkCore,
   request: createRequest,
   swiotlb: createSwiotlb,
@@ -69,12 +81,17 @@ function flatten(k: Linux) {
     ...k.bio,
     ...k.bioData,
     ...k.submit,
+    ...k.iovIter,
+    ...k.gup,
     /** The names and contracts of 3.x where they differ. */
-    v3: k.bio3x,
+    v3: { ...k.bio3x, ...k.blkMap3x },
     ...k.settings,
     ...k.scatterlist,
     ...k.merge,
     ...k.bounce,
+    ...k.bioMap,
+    ...k.bioKern,
+    ...k.blkMap,
     ...k.core,
     ...k.request,
     ...k.swiotlb,

@@ -1,0 +1,262 @@
+// Memory into requests (block/blk-map.c of 4.8): blk_rq_map_user_iov(9) and its relatives, for passthrough requests.
+//
+// What the caller has to remember is rq.bio as it is after mapping: that, and not what completion leaves there, goes to
+// blk_rq_unmap_user(). Pages out of the device's reach are bounced here; the request then holds the bounce bio.
+
+import { KernelBug, type Sleeps } from '../kernel/index.ts';
+import { bio_flagged, bio_segments } from './bio-iter.ts';
+import type { RqMapData } from './bio-map.ts';
+import {
+  BIO_BOUNCED,
+  BIO_MAX_PAGES,
+  BIO_NULL_MAPPED,
+  BIO_USER_MAPPED,
+  type Bio,
+  READ,
+  REQ_OP_READ,
+  REQ_OP_WRITE,
+  WRITE,
+} from './bio-struct.ts';
+import { REQ_COPY_USER, type Request, type RequestQueue } from './blkdev.ts';
+import { EINVAL, EIO, ENOMEM, IS_ERR } from './errno.ts';
+import {
+  type ConstIovIter,
+  IovIter,
+  iov_iter_advance,
+  iov_iter_alignment,
+  iov_iter_has_gap,
+  iter_is_iovec,
+} from './iov-iter.ts';
+import type { Linux } from './kernel.ts';
+
+export function createBlkMap(k: Linux) {
+  const { bio_endio, bio_get, bio_put } = k.bio;
+  const { bio_abort_user, bio_copy_user_iov, bio_map_user_iov, bio_uncopy_user, bio_unmap_user } = k.bioMap;
+  /** Iterators that move while the caller's stands still. */
+  const iters: IovIter[] = [];
+
+  /** The bio that was mapped: behind a bounce bio its original. */
+  function originalOf(bio: Bio): Bio {
+    return bio_flagged(bio, BIO_BOUNCED) ? (bio.bi_private as Bio) : bio; // blk_queue_bounce() put it there
+  }
+
+  /** Ends a bounce bio that was never sent: its pages go back, nothing is copied. */
+  function endBounce(bio: Bio): void {
+    if (!bio_flagged(bio, BIO_BOUNCED)) return;
+    bio.bi_error = -EIO;
+    bio_endio(bio);
+  }
+
+  /** Bounces a bio if the device does not reach all of it. An errno leaves it as it was. */
+  function* bounce(q: RequestQueue, bio: Bio): Sleeps<Bio | number> {
+    if (!k.bounce.bounce_needed(q, bio)) return bio;
+    // A bounce bio comes from a set, and those have no more vecs.
+    if (bio_segments(bio) > BIO_MAX_PAGES) return -ENOMEM;
+    return yield* k.bounce.blk_queue_bounce(q, bio);
+  }
+
+  /** blk_rq_append_bio(), which does not look at the first bio: bounce pages can need more segments than there are. */
+  function append(rq: Request, bio: Bio): number {
+    if (k.merge.bio_phys_segments(rq.q, bio) > rq.q.limits.max_segments) return -EINVAL;
+    return k.merge.blk_rq_append_bio(rq, bio);
+  }
+
+  /** Gives up a bio of user memory that was never sent, and its bounce bio. */
+  function abort(bio: Bio): void {
+    const original = originalOf(bio);
+    endBounce(bio);
+    bio_abort_user(original);
+    bio_put(bio);
+  }
+
+  /** Bounces a bio of user memory and puts it into the request; on error it is given up. */
+  function* link(rq: Request, bio: Bio): Sleeps<number> {
+    const linked = yield* bounce(rq.q, bio);
+    if (IS_ERR(linked)) {
+      bio_abort_user(bio);
+      return linked;
+    }
+    bio_get(linked); // or a bounce bio would be gone with its end
+    const error = append(rq, linked);
+    if (error !== 0) abort(linked);
+    return error;
+  }
+
+  /** The request is empty again, and says why. */
+  function fail(rq: Request, error: number): number {
+    rq.map_error = error;
+    rq.bio = rq.biotail = null;
+    rq.__data_len = 0;
+    rq.nr_phys_segments = 0;
+    return -EINVAL;
+  }
+
+  /** MAP-04: whether the pieces cannot be given to the device as they are. */
+  function mustCopy(q: RequestQueue, iter: ConstIovIter): boolean {
+    if ((iov_iter_alignment(iter) & (q.dma_alignment | q.dma_pad_mask)) !== 0) return true;
+    const mask = q.limits.virt_boundary_mask;
+    return mask !== 0 && iov_iter_has_gap(iter, mask);
+  }
+
+  function rq_data_dir(rq: Request): number {
+    return rq.op === REQ_OP_READ ? READ : WRITE;
+  }
+
+  function* linkKern(rq: Request, bio: Bio): Sleeps<number> {
+    const linked = yield* bounce(rq.q, bio);
+    const error = IS_ERR(linked) ? linked : append(rq, linked);
+    if (error === 0) return 0;
+    bio.bi_private = null; // nothing is copied back
+    const last = IS_ERR(linked) ? bio : linked;
+    last.bi_error = -EIO;
+    bio_endio(last);
+    return error;
+  }
+
+  const api = {
+    /**
+     * Maps user memory into a request for zero copy I/O; where the device could not use it as it is, all of it is
+     * copied instead. Several calls append. 0, or -EINVAL for every failure: then rq.bio is null, nothing of this call
+     * is left, and rq.map_error says why. Bios of earlier calls are still the caller's to unmap.
+     *
+     * Needs process context of the owner of the memory, whatever `gfp` says.
+     */
+    *blk_rq_map_user_iov(
+      q: RequestQueue,
+      rq: Request,
+      map_data: RqMapData | null,
+      iter: ConstIovIter,
+      gfp: number,
+    ): Sleeps<number> {
+      k.cpu.mightSleep('blk_rq_map_user_iov');
+      rq.map_error = 0;
+      if (!iter_is_iovec(iter)) return fail(rq, -EINVAL);
+      const copy = map_data !== null || mustCopy(q, iter);
+      const { biotail } = rq;
+      const i = (iters.pop() ?? new IovIter()).assign(iter);
+      let error = 0;
+      do error = yield* api.__blk_rq_map_user_iov(rq, map_data, i, gfp, copy);
+      while (error === 0 && i.count > 0);
+      iters.push(i);
+      if (error !== 0) {
+        api.blk_rq_abort_user(rq, biotail);
+        return fail(rq, error);
+      }
+      if (rq.bio !== null && !bio_flagged(rq.bio, BIO_USER_MAPPED)) rq.cmd_flags |= REQ_COPY_USER;
+      return 0;
+    },
+
+    /** As much of an iterator as one bio takes: maps it and moves the iterator. 0 or the real errno. */
+    *__blk_rq_map_user_iov(
+      rq: Request,
+      map_data: RqMapData | null,
+      iter: IovIter,
+      gfp: number,
+      copy: boolean,
+    ): Sleeps<number> {
+      const bio = yield* copy
+        ? bio_copy_user_iov(rq.q, map_data, iter, gfp)
+        : bio_map_user_iov(rq.q, iter, gfp);
+      if (IS_ERR(bio)) return bio;
+      const bytes = bio.bi_iter.bi_size;
+      if (bytes === 0 && iter.count > 0) {
+        bio_abort_user(bio); // the queue takes nothing at all
+        return -EINVAL;
+      }
+      iov_iter_advance(iter, bytes);
+      if (map_data !== null) {
+        if (map_data.null_mapped) bio.bi_flags |= 1 << BIO_NULL_MAPPED;
+        map_data.offset += bytes;
+      }
+      return yield* link(rq, bio);
+    },
+
+    /** Takes the bios behind `tail` (null: all) out of a request and gives them up: they were never sent. */
+    blk_rq_abort_user(rq: Request, tail: Bio | null): void {
+      let bio = tail === null ? rq.bio : tail.bi_next;
+      if (tail === null) rq.bio = null;
+      else tail.bi_next = null;
+      rq.biotail = tail;
+      while (bio !== null) {
+        const next: Bio | null = bio.bi_next;
+        abort(bio);
+        bio = next;
+      }
+    },
+
+    /**
+     * blk_rq_map_user_iov() for one piece. Also -EFAULT, at once, for an address that users cannot have. `ubuf` 0 is for
+     * a null-mapped `map_data`.
+     */
+    *blk_rq_map_user(
+      q: RequestQueue,
+      rq: Request,
+      map_data: RqMapData | null,
+      ubuf: number,
+      len: number,
+      gfp: number,
+    ): Sleeps<number> {
+      const i = iters.pop() ?? new IovIter();
+      const iov = { iov_base: 0, iov_len: 0 };
+      let error = k.iovIter.import_single_range(rq_data_dir(rq), ubuf, len, iov, i);
+      if (error === 0) {
+        const nowhere = ubuf === 0 && map_data?.null_mapped !== true;
+        error = nowhere ? fail(rq, -EINVAL) : yield* api.blk_rq_map_user_iov(q, rq, map_data, i, gfp);
+      }
+      iters.push(i);
+      return error;
+    },
+
+    /**
+     * Ends what mapping began; `bio` is rq.bio as mapping left it, null: nothing. Bytes that were read through a copy
+     * arrive in user memory now. 0, or the first error: -EFAULT, -EINTR; all bios are unmapped in any case.
+     * @throws KernelBug `UNM-05` in interrupt context, for another process's copy, or the second time
+     */
+    *blk_rq_unmap_user(bio: Bio | null): Sleeps<number> {
+      if (k.cpu.inInterrupt)
+        throw new KernelBug('UNM-05', 'unmapped in interrupt context', 'blk_rq_unmap_user');
+      k.cpu.mightSleep('blk_rq_unmap_user');
+      let result = 0;
+      while (bio !== null) {
+        if (!bio.live) throw new KernelBug('UNM-05', 'the bio was unmapped before', 'blk_rq_unmap_user');
+        const error = yield* api.__blk_rq_unmap_user(originalOf(bio));
+        if (result === 0) result = error;
+        const next: Bio | null = bio.bi_next;
+        bio_put(bio);
+        bio = next;
+      }
+      return result;
+    },
+
+    /** Unmaps one bio that is no bounce bio; its last reference is the caller's to drop. */
+    *__blk_rq_unmap_user(bio: Bio): Sleeps<number> {
+      if (!bio_flagged(bio, BIO_USER_MAPPED)) return yield* bio_uncopy_user(bio);
+      yield* bio_unmap_user(bio);
+      return 0;
+    },
+
+    /**
+     * Maps a buffer of the kernel into a request, for which there is nothing to unmap; copied if it is not aligned for
+     * the device, or on a stack. Several calls append. 0, -EINVAL for nothing or more than the device takes, -ENOMEM.
+     */
+    *blk_rq_map_kern(q: RequestQueue, rq: Request, kbuf: number, len: number, gfp: number): Sleeps<number> {
+      if (len > q.limits.max_hw_sectors * 512 || !(len > 0) || kbuf === 0) return -EINVAL;
+      const reading = rq_data_dir(rq) === READ;
+      const copy = !api.blk_rq_aligned(q, kbuf, len) || k.bioKern.object_is_on_stack(kbuf);
+      const bio = copy
+        ? yield* k.bioKern.bio_copy_kern(q, kbuf, len, gfp, reading)
+        : k.bioKern.bio_map_kern(q, kbuf, len, gfp);
+      if (IS_ERR(bio)) return bio;
+      if (!reading) bio.bi_op = REQ_OP_WRITE;
+      if (copy) rq.cmd_flags |= REQ_COPY_USER;
+      return yield* linkKern(rq, bio);
+    },
+
+    /** True when the device can use a piece of memory as it is. */
+    blk_rq_aligned(q: RequestQueue, addr: number, len: number): boolean {
+      const mask = q.dma_alignment | q.dma_pad_mask;
+      return (addr & mask) === 0 && (len & mask) === 0;
+    },
+  };
+  return api;
+}
