@@ -105,6 +105,7 @@ export function createKmalloc(k: Linux) {
       const { used, list, page } = slab;
       if (slab.inUse === used.length && used.length > 1) list.push(slab);
       used[piece] = 0;
+      k.memory.forget(addr, slab.bytes);
       if (--slab.inUse > 0) return;
       const at = list.indexOf(slab);
       if (at >= 0) list.splice(at, 1);

@@ -3,7 +3,7 @@
 import { attachAhci } from '../../src/drivers/index.ts';
 import type { Finding, GuardOptions } from '../../src/guard/index.ts';
 import type { Page } from '../../src/kernel/index.ts';
-import { bootLinux } from '../../src/linux/index.ts';
+import { bootLinux, GFP_KERNEL } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { TestCommand, TestHost } from '../drivers/host.ts';
 import { assert, suite } from '../run/suite.ts';
@@ -193,4 +193,26 @@ test('dev-uninit a page that was freed and is allocated again counts as never wr
   assert.is(again.phys, first.phys);
   write(again);
   assert.equal(summary(guard.findings()), [['dev-uninit', first.phys, 512, 1]]);
+});
+
+test('dev-uninit so does a piece of kmalloc memory', async () => {
+  const { machine, guard, controller } = await boot();
+  const linux = bootLinux(machine);
+  const [disk] = linux.scsi_add_host(controller).disks;
+  assert.ok(disk !== undefined);
+  const address = linux.kernel.scheduler.complete('writer', function* () {
+    const first = yield* linux.kzalloc(512, GFP_KERNEL);
+    linux.kfree(first);
+    const again = yield* linux.kmalloc(512, GFP_KERNEL);
+    assert.ok(again !== null && again === first);
+    const bio = yield* linux.bio_alloc(GFP_KERNEL, 1);
+    const page = linux.virt_to_page(again);
+    assert.ok(bio !== null && page !== null);
+    linux.bio_add_page(bio, page, 512, again - page.phys);
+    bio.bi_bdev = disk.part0;
+    bio.bi_op = 1;
+    yield* linux.submit_bio_wait(bio);
+    return again;
+  });
+  assert.equal(summary(guard.findings()), [['dev-uninit', address, 512, 1]]);
 });
