@@ -43,7 +43,7 @@ export function createDmaMapping(k: Linux) {
     if (!forced && capable(dev, phys, size)) return phys;
     const tlb = swiotlb.swiotlb_tbl_map_single(dev, phys, size, dir);
     if (tlb < 0 || capable(dev, tlb, size)) return tlb;
-    swiotlb.swiotlb_tbl_unmap_single(tlb, size, 0); // the pool itself is out of reach: what it holds was not changed
+    swiotlb.swiotlb_tbl_unmap_single(tlb, size, DMA_NONE); // the pool itself is out of reach: nothing to copy back
     return -1;
   }
 

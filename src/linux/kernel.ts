@@ -31,6 +31,7 @@ import { createMempool } from './mempool.ts';
 import { createMerge } from './merge.ts';
 import { createPageAlloc } from './page-alloc.ts';
 import { createRequest } from './request.ts';
+import { createRequest3x } from './request-3x.ts';
 import { createScatterlist } from './scatterlist.ts';
 import { createSd } from './sd.ts';
 import { createSettings } from './settings.ts';
@@ -63,6 +64,7 @@ const subjects = {
   blkMap3x: createBlkMap3x,
   core: createBlkCore,
   request: createRequest,
+  request3x: createRequest3x,
   swiotlb: createSwiotlb,
   dmaDebug: createDmaDebug,
   dma: createDmaMapping,
@@ -84,7 +86,7 @@ function flatten(k: Linux) {
     ...k.iovIter,
     ...k.gup,
     /** The names and contracts of 3.x where they differ. */
-    v3: { ...k.bio3x, ...k.blkMap3x },
+    v3: { ...k.bio3x, ...k.request3x, ...k.blkMap3x },
     ...k.settings,
     ...k.scatterlist,
     ...k.merge,

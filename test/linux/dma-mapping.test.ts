@@ -241,8 +241,11 @@ test('DMA-06 without a pool the mapping fails, and a pool out of reach is none',
   linux.dma_set_mask(dev, DMA_BIT_MASK(24));
   const isa = new Device(other.dev.controller);
   other.linux.dma_set_mask(isa, DMA_BIT_MASK(24));
-  const far = other.linux.dma_map_page(isa, other.high(), 0, 512, DMA_TO_DEVICE);
+  const page = other.high();
+  other.memory.fill(page.phys, 6, 512);
+  const far = other.linux.dma_map_page(isa, page, 0, 512, DMA_FROM_DEVICE);
   assert.is(other.linux.dma_mapping_error(isa, far), 1);
+  assert.is(other.memory.read8(page.phys), 6); // nothing of the slot came back
   assert.is(other.linux.swiotlb_usage().used, 0);
 });
 

@@ -148,6 +148,14 @@ test('REQ-01 any other direction than READ and WRITE is a bug', async () => {
   assert.throws(() => run(() => linux.blk_get_request(q, 2, GFP_KERNEL)), isBug('REQ-01'));
 });
 
+test('REQ-01 in 3.11 there is NULL instead of an errno', async () => {
+  const { linux, q, scheduler } = await boot();
+  q.nr_requests = 1;
+  const get = () => scheduler.atomic(linux.v3.blk_get_request(q, READ, GFP_NOWAIT));
+  assert.is(get()?.q, q);
+  assert.is(get(), null);
+});
+
 test('REQ-02 blk_rq_set_block_pc marks passthrough and clears the command', async () => {
   const { linux, q, run } = await boot();
   run(function* () {
