@@ -63,7 +63,7 @@ export interface BarInfo {
 export class Controller {
   /** The module's number of the device, 1 and up. */
   readonly id: number;
-  /** `ahci0`, `ahci1` …: how findings and events call it. */
+  /** `ahci.0`, `ahci.1` …: how findings and events call it. */
   readonly name: string;
   readonly kind: ControllerKind;
   readonly profile: Profile;

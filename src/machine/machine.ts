@@ -156,7 +156,7 @@ export class Machine {
     const offset = this.#hw.createController(description.code, line);
     if (offset === 0) throw new MachineError(`no room for another ${description.kind} controller`);
     const number = this.#controllers.filter((other) => other.kind === description.kind).length;
-    const name = `${description.kind}${number}`;
+    const name = `${description.kind}.${number}`;
     const controller = new Controller(this.#hw, this.buffer, offset, name, description, profile, line);
     this.guard.introduce(controller);
     this.tracer.introduce(controller);

@@ -43,12 +43,12 @@ export interface Transfer {
   readonly ranges: readonly UserRange[];
 }
 
-/** A booted kernel with a driver on the controller and one process. */
+/** A booted kernel with one process; attach() comes before the first request. */
 export interface Harness {
   /** Most bytes that one request may carry, whatever its memory looks like. */
   readonly maxRequestBytes: number;
-  /** Alignment in bytes that user memory needs for zero copy. */
-  readonly alignment: number;
+  /** Attaches the driver to the controller. Throws MachineError when it finds no disk. */
+  attach(): void;
   /** Gives the process memory. Throws MachineError when there is none. */
   allocate(bytes: number, placement: Placement): UserBuffer;
   /** Reads and writes the process's memory as the process would. */
@@ -57,7 +57,6 @@ export interface Harness {
   /** Does one request and waits for its end: 0, or a negative errno. */
   transfer(transfer: Transfer): number;
   flush(): number;
-  /** Physical addresses of pages that are in use for bouncing or copying at the peak of the run, by kind. */
   readonly zones: readonly { readonly name: string; readonly base: number; readonly bytes: number }[];
   /** Ends the process and the driver; what is left over is reported by the guard and by the result. */
   shutdown(): string[];

@@ -1,7 +1,205 @@
+// Linux under a scenario: one process whose requests are passthrough commands over its own memory, as
+// ioctl(SG_IO) makes them: blk_rq_map_user_iov, blk_execute_rq, blk_rq_unmap_user.
+
+import { buildFlush, buildTransfer } from '../drivers/scsi.ts';
+import { type AddressSpace, PAGE_SIZE, type Sleeps, VM_READ, VM_WRITE } from '../kernel/index.ts';
+import {
+  bootLinux,
+  type Gendisk,
+  GFP_KERNEL,
+  type Iovec,
+  IovIter,
+  IS_ERR,
+  iov_iter_init,
+  type LinuxApi,
+  READ,
+  type Request,
+  type ScsiHost,
+  traceToEvents,
+  WRITE,
+} from '../linux/index.ts';
 import { MachineError } from '../machine/index.ts';
-import type { Harness, HarnessOptions } from './kernel.ts';
+import type { Harness, HarnessOptions, Placement, Transfer, UserBuffer } from './kernel.ts';
+
+/** Requests never carry more, whatever the hardware takes: pages that are copied count against 1024 vecs. */
+const MOST_BYTES = 2 ** 20;
+/** The software I/O TLB, small beside the machine's RAM. */
+const SWIOTLB_BYTES = 2 ** 20;
 
 /** Boots Linux on the machine and attaches its driver to the controller. */
 export function bootLinuxHarness(options: HarnessOptions): Harness {
-  throw new MachineError(`the Linux path does not drive ${options.controller.kind}`);
+  return new LinuxHarness(options);
+}
+
+class LinuxHarness implements Harness {
+  readonly zones;
+  readonly #linux: LinuxApi;
+  readonly #options: HarnessOptions;
+  readonly #spaces: { readonly mm: AddressSpace; readonly start: number; readonly end: number }[] = [];
+  readonly #sectorBytes: number;
+  readonly #stopTrace: () => void;
+  readonly #iovs: Iovec[] = [];
+  readonly #iter = new IovIter();
+  #attached: { readonly host: ScsiHost; readonly disk: Gendisk } | null = null;
+  #nextAddress = 0x1000_0000;
+
+  constructor(options: HarnessOptions) {
+    const { machine, disk, seed } = options;
+    this.#options = options;
+    this.#sectorBytes = disk.sectorBytes;
+    const linux = bootLinux(machine, { seed, placement: 'scatter', swiotlb: { bytes: SWIOTLB_BYTES } });
+    this.#linux = linux;
+    this.#stopTrace = traceToEvents(linux.kernel.trace, machine.tracer);
+    const { allocator, frames } = linux.kernel;
+    this.zones = allocator.zones.flatMap(({ name, first, end }) =>
+      stretches(frames.pages.slice(first, end).map(({ phys }) => phys)).map((piece) => ({ name, ...piece })),
+    );
+  }
+
+  attach(): void {
+    const { controller, bounce } = this.#options;
+    const linux = this.#linux;
+    // biome-ignore lint/correctness/useYield: attaching wants process context
+    const host = linux.kernel.scheduler.complete('probe', function* () {
+      return linux.scsi_add_host(controller, { bounce });
+    });
+    const disk = host.disks[0];
+    if (disk === undefined) throw new MachineError(`the driver of ${controller.name} found no disk`);
+    this.#attached = { host, disk };
+  }
+
+  get maxRequestBytes(): number {
+    const { limits } = this.#disk.queue;
+    const pages = Math.max(1, limits.max_segments - 1); // a buffer that begins inside a page touches one more
+    return Math.min(MOST_BYTES, limits.max_hw_sectors * 512, pages * PAGE_SIZE);
+  }
+
+  get #disk(): Gendisk {
+    if (this.#attached === null) throw new MachineError('no driver is attached');
+    return this.#attached.disk;
+  }
+
+  allocate(bytes: number, placement: Placement): UserBuffer {
+    const { scatter, ...range } = placement;
+    const { kernel } = this.#linux;
+    const mm = kernel.vm.createSpace({
+      ...range,
+      ...(scatter === true ? { placement: 'scatter' as const } : {}),
+    });
+    const length = Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
+    const at = this.#nextAddress;
+    this.#nextAddress += length + PAGE_SIZE;
+    const address = kernel.scheduler.complete('mmap', function* () {
+      return yield* mm.mmap({ address: at, length, prot: VM_READ | VM_WRITE });
+    });
+    if (address < 0) throw new MachineError(`the process got no memory (errno ${-address})`);
+    this.#spaces.push({ mm, start: address, end: address + length });
+    this.store(address, new Uint8Array(length));
+    const pages: number[] = [];
+    for (let page = address; page < address + length; page += PAGE_SIZE) {
+      pages.push(mm.pageTable.page(page)?.phys ?? 0);
+    }
+    return { address, bytes: length, pages };
+  }
+
+  store(address: number, bytes: Uint8Array): void {
+    const { userCopy } = this.#linux.kernel.vm;
+    const copied = this.#inProcess(address, (mm) => userCopy.toUser(mm, address, bytes));
+    if (copied !== bytes.length) throw new MachineError('the process ran out of memory');
+  }
+
+  load(address: number, into: Uint8Array): void {
+    const { userCopy } = this.#linux.kernel.vm;
+    const copied = this.#inProcess(address, (mm) => userCopy.fromUser(mm, address, into));
+    if (copied !== into.length) throw new MachineError('the process cannot read its memory');
+  }
+
+  transfer(transfer: Transfer): number {
+    const first = transfer.ranges[0];
+    if (first === undefined) return 0;
+    return this.#inProcess(first.address, () => this.#execute(transfer));
+  }
+
+  flush(): number {
+    const linux = this.#linux;
+    const { queue } = this.#disk;
+    const disk = this.#disk;
+    return linux.kernel.scheduler.complete('flush', function* (): Sleeps<number> {
+      const rq = yield* linux.blk_get_request(queue, READ, GFP_KERNEL);
+      if (IS_ERR(rq)) return rq;
+      linux.blk_rq_set_block_pc(rq);
+      rq.cmd_len = buildFlush(rq.cmd);
+      const error = yield* linux.blk_execute_rq(queue, disk, rq, false);
+      linux.blk_put_request(rq);
+      return error;
+    });
+  }
+
+  shutdown(): string[] {
+    const linux = this.#linux;
+    const spaces = this.#spaces;
+    const attached = this.#attached;
+    linux.kernel.scheduler.complete('shutdown', function* () {
+      for (const { queue } of attached?.host.disks ?? []) yield* linux.blk_cleanup_queue(queue);
+      if (attached !== null) linux.scsi_remove_host(attached.host);
+      for (const { mm } of spaces) yield* mm.drop();
+    });
+    this.#stopTrace();
+    const problems: string[] = [];
+    const bouncing = linux.nr_bounce();
+    if (bouncing !== 0) problems.push(`${bouncing} bounce pages were never given back`);
+    const pinned = linux.kernel.allocator.usage().get('user') ?? 0;
+    if (pinned > 0) problems.push(`${pinned} pages of the process are still pinned`);
+    return problems;
+  }
+
+  *#execute(transfer: Transfer): Sleeps<number> {
+    const linux = this.#linux;
+    const { queue } = this.#disk;
+    const rw = transfer.direction === 'write' ? WRITE : READ;
+    const rq = yield* linux.blk_get_request(queue, rw, GFP_KERNEL);
+    if (IS_ERR(rq)) return rq;
+    linux.blk_rq_set_block_pc(rq);
+    rq.cmd_len = buildTransfer(rq.cmd, rw === WRITE, transfer.sector, transfer.sectors, false);
+    const error = yield* this.#mapAndExecute(rq, rw, transfer);
+    linux.blk_put_request(rq);
+    return error;
+  }
+
+  *#mapAndExecute(rq: Request, rw: number, transfer: Transfer): Sleeps<number> {
+    const linux = this.#linux;
+    const { queue } = this.#disk;
+    this.#iovs.length = 0;
+    for (const { address, bytes } of transfer.ranges) this.#iovs.push({ iov_base: address, iov_len: bytes });
+    iov_iter_init(this.#iter, rw, this.#iovs, this.#iovs.length, transfer.sectors * this.#sectorBytes);
+    const unmapped = yield* linux.blk_rq_map_user_iov(queue, rq, null, this.#iter, GFP_KERNEL);
+    if (unmapped !== 0) return unmapped;
+    const { bio } = rq; // what blk_rq_unmap_user() wants: a bounced one is not the same at the end
+    const error = yield* linux.blk_execute_rq(queue, this.#disk, rq, false);
+    rq.bio = null;
+    const copied = yield* linux.blk_rq_unmap_user(bio);
+    return error !== 0 ? error : copied;
+  }
+
+  /** Runs `body` in a process that has the memory around `address`. */
+  #inProcess<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): T {
+    const space = this.#spaces.find(({ start, end }) => address >= start && address < end);
+    if (space === undefined) throw new MachineError(`the process has no memory at 0x${address.toString(16)}`);
+    const { kernel } = this.#linux;
+    space.mm.grab();
+    const task = kernel.spawnProcess('process', (_task, mm) => body(mm), space.mm);
+    kernel.scheduler.run({ until: task });
+    return task.exitValue as T; // it ended, without an exception
+  }
+}
+
+/** Joins neighbouring pages to stretches. */
+function stretches(pages: readonly number[]): { base: number; bytes: number }[] {
+  const found: { base: number; bytes: number }[] = [];
+  for (const page of pages) {
+    const last = found.at(-1);
+    if (last !== undefined && last.base + last.bytes === page) last.bytes += PAGE_SIZE;
+    else found.push({ base: page, bytes: PAGE_SIZE });
+  }
+  return found;
 }

@@ -6,7 +6,7 @@ import type { GuardOptions } from '../guard/index.ts';
 import { type Controller, type Disk, Machine, MachineError } from '../machine/index.ts';
 import type { Medium } from '../media/index.ts';
 import type { AnyEvent } from '../trace/index.ts';
-import type { Harness, UserBuffer, UserRange } from './kernel.ts';
+import type { Harness, Placement, UserBuffer, UserRange } from './kernel.ts';
 import { bootLinuxHarness } from './linux.ts';
 import { Observer } from './observe.ts';
 import type { PartReport, ReportedFinding, RunReport, ZoneUse } from './report.ts';
@@ -16,7 +16,10 @@ const MIB = 2 ** 20;
 const PAGE = 4096;
 /** Where the process's pages begin above 4 GiB, and where those of the other process begin at the bottom. */
 const USER_OFFSET = 4 * MIB;
-const HIGH = 2 ** 32;
+/** Below this everything is within reach of every controller. */
+const LOW = 16 * MIB;
+/** The process's pages are spread over at least this much memory. */
+const LEAST_SPAN = MIB;
 /** The process moves its input through a window of at most this many bytes. */
 const WINDOW = 4 * MIB;
 /** A disk in the module's memory is at most this large; a larger one needs a medium. */
@@ -125,12 +128,15 @@ class Part {
     if (reason !== null) return this.#report(reason, null, null, []);
     const stopTrace = this.#options.onEvent && this.#machine.tracer.listen(this.#options.onEvent);
     const harness = this.#boot();
-    const window = this.#window(harness);
+    const window = this.#window();
+    const span = Math.max(2 * window, LEAST_SPAN);
+    const bystander = new Bystander(this.#machine, harness, span, this.controller);
+    harness.attach();
+    this.#checkRequest(harness);
     const buffers = {
-      write: harness.allocate(window, this.#placement(0)),
-      read: harness.allocate(window, this.#placement(window)),
+      write: harness.allocate(window, this.#placement(span)),
+      read: harness.allocate(window, this.#placement(span)),
     };
-    const bystander = new Bystander(this.#machine, harness, 2 * window, this.controller);
     const observer = new Observer(this.#machine, this.controller);
     const began = this.#machine.now();
     for (const [i, operation] of this.#part.operations.entries()) {
@@ -139,6 +145,7 @@ class Part {
     }
     observer.stop();
     const virtualNs = this.#machine.now() - began;
+    const damage = bystander.damage();
     this.#problems.push(...harness.shutdown());
     stopTrace?.();
     const zones = zoneUse(
@@ -147,7 +154,7 @@ class Part {
       observer,
       bystander.pages,
     );
-    return this.#report(null, observer, { ...bystander.damage(), virtualNs }, zones);
+    return this.#report(null, observer, { ...damage, virtualNs }, zones);
   }
 
   #boot(): Harness {
@@ -171,30 +178,30 @@ class Part {
     return `${this.controller.profile.board} drives ${bits} address lines and reaches every page`;
   }
 
-  #window(harness: Harness): number {
-    const unit = this.disk.sectorBytes;
-    const request = Math.min(this.#scenario.requestBytes, harness.maxRequestBytes);
-    if (request < unit)
-      throw new MachineError(`requestBytes is ${request}; it must be at least a sector, ${unit} bytes`);
-    const ram = this.#machine.memory.bytes;
-    const needed = Math.ceil(this.#options.input.bytes / PAGE + 1) * PAGE;
+  /** Bytes of each of the process's two buffers. */
+  #window(): number {
+    const needed = Math.ceil(this.#options.input.bytes / PAGE) * PAGE;
     // The small layout leaves little room: the window shrinks with it.
-    return Math.max(PAGE * 2, Math.min(WINDOW, needed, Math.floor(ram / 32 / PAGE) * PAGE));
+    const share = Math.floor(this.#machine.memory.bytes / 32 / PAGE) * PAGE;
+    return Math.max(PAGE * 2, Math.min(WINDOW, needed, share));
   }
 
-  #placement(offset: number): { from?: number; below?: number; scatter?: boolean } {
-    switch (this.#scenario.userMemory) {
-      case 'high': {
-        const top = this.#machine.memory.regions.at(-1);
-        const base = top === undefined ? 0 : top.base;
-        const skip = top !== undefined && top.bytes >= 4 * USER_OFFSET ? USER_OFFSET + offset : 0;
-        return { from: base + skip };
-      }
-      case 'low':
-        return { below: Math.min(16 * MIB, HIGH) };
-      case 'scattered':
-        return { scatter: true };
-    }
+  #checkRequest(harness: Harness): void {
+    const unit = this.disk.sectorBytes;
+    if (Math.min(this.#scenario.requestBytes, harness.maxRequestBytes) >= unit) return;
+    throw new MachineError(
+      `requestBytes is ${this.#scenario.requestBytes}; it must be at least a sector, ${unit} bytes`,
+    );
+  }
+
+  /** Where the process's pages come from: anywhere in `span` bytes of the memory that the scenario wants. */
+  #placement(span: number): Placement {
+    const top = this.#machine.memory.regions.at(-1);
+    if (this.#scenario.userMemory === 'scattered' || top === undefined) return { scatter: true };
+    if (this.#scenario.userMemory === 'low') return { below: LOW, scatter: true };
+    if (top.bytes < 4 * USER_OFFSET) return { from: top.base, scatter: true };
+    const from = top.base + USER_OFFSET;
+    return { from, below: from + span, scatter: true };
   }
 
   async #operate(

@@ -2,7 +2,7 @@
 
 import { type AnyEvent, EVENTS, type FieldKind } from './events.ts';
 
-/** `     12,345 ns  ahci0     command  tag=3 opcode=0x60 sector=0 count=8` */
+/** `     12,345 ns  ahci.0    command  tag=3 opcode=0x60 sector=0 count=8` */
 export function formatEvent(event: AnyEvent): string {
   const declared: Readonly<Record<string, FieldKind>> = EVENTS[event.name].fields;
   const values = event.fields as Readonly<Record<string, unknown>>;

@@ -41,15 +41,15 @@ test('a listener gets the events it asked for until it stops', async () => {
   ahci.read32(5, 0);
   machine.tracer.collect();
   assert.is(events.length, 1);
-  assert.is(events[0]?.device, 'ahci0');
+  assert.is(events[0]?.device, 'ahci.0');
 });
 
 test('the text form names every field of the declaration', () => {
   const event: AnyEvent = {
     name: 'dma',
     time: 12345,
-    device: 'ahci0',
+    device: 'ahci.0',
     fields: { address: 0x1_0000_0000, bytes: 512, write: true },
   };
-  assert.match(formatEvent(event), /12,345 ns {2}ahci0 +dma +address=0x100000000 bytes=512 write=yes/);
+  assert.match(formatEvent(event), /12,345 ns {2}ahci\.0 +dma +address=0x100000000 bytes=512 write=yes/);
 });
