@@ -36,7 +36,7 @@ function reach(bits: number): string {
 function formatPart(part: PartReport, number: number, report: RunReport, paint: Paint): string[] {
   const lines = [paint.bold(`${number}. ${part.title}`)];
   if (part.skipped !== null) return [...lines, `   ${paint.dim(`not run: ${part.skipped}`)}`];
-  const { pages, readback } = part;
+  const { pages } = part;
   lines.push(
     row(
       'pages',
@@ -54,14 +54,7 @@ function formatPart(part: PartReport, number: number, report: RunReport, paint: 
     '',
     ...memoryMap(part, report.addressBits, paint).map((line) => `   ${line}`),
     '',
-    row(
-      'readback',
-      readback.identical
-        ? paint.green('identical, byte for byte')
-        : paint.red(`differs in ${plural(readback.differingBytes, 'byte')}`),
-      paint,
-    ),
-    row('', paint.dim(`sha256 ${readback.sha256}`), paint),
+    ...readbackRows(part, paint),
   );
   if (part.overwrittenBytes > 0) {
     const at = part.firstOverwritten === null ? '' : `, from ${hex(part.firstOverwritten)} on`;
@@ -78,8 +71,17 @@ function formatPart(part: PartReport, number: number, report: RunReport, paint: 
   return lines;
 }
 
+function readbackRows({ readback }: PartReport, paint: Paint): string[] {
+  if (readback.sha256 === '') return [row('readback', paint.red('nothing was read'), paint)];
+  const text = readback.identical
+    ? paint.green('identical, byte for byte')
+    : paint.red(`differs in ${plural(readback.differingBytes, 'byte')}`);
+  return [row('readback', text, paint), row('', paint.dim(`sha256 ${readback.sha256}`), paint)];
+}
+
 function segments(part: PartReport, report: RunReport, paint: Paint): string[] {
   const list = part.firstList;
+  if (list.length === 0) return [`   ${paint.dim('no command moved data')}`];
   const lines = [`   ${paint.dim('scatter list of the first command')}`];
   for (const segment of list.slice(0, SEGMENTS_SHOWN)) {
     const page = part.firstPages.find(({ device }) => device === segment.bus - (segment.bus % 4096));
