@@ -7,12 +7,15 @@ export class Interrupted extends Error {
 
 export class Interrupt {
   #pressed = false;
+  readonly #atOnce: () => never;
   readonly #listener = (): void => {
-    if (this.#pressed) process.exit(130); // a second time: at once
+    if (this.#pressed) this.#atOnce();
     this.#pressed = true;
   };
 
-  constructor() {
+  /** `atOnce` ends the process, if the user asks a second time. */
+  constructor(atOnce: () => never) {
+    this.#atOnce = atOnce;
     process.on('SIGINT', this.#listener);
     process.on('SIGTERM', this.#listener);
   }

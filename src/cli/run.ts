@@ -61,8 +61,14 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
   const scenario = override(findScenario(name), flags, profile);
   const input = openInput(flags.file ?? defaultInput());
   const progress = new Progress(process.stderr);
-  const interrupt = new Interrupt();
   let image: Image | undefined;
+  const sayInterrupted = (): void => {
+    process.stderr.write(`backplane: interrupted: ${leftBehind(image)}\n`);
+  };
+  const interrupt = new Interrupt(() => {
+    sayInterrupted();
+    process.exit(EXIT_INTERRUPTED);
+  });
   try {
     image =
       flags.image === undefined
@@ -94,7 +100,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     progress.end();
-    process.stderr.write(`backplane: interrupted: ${leftBehind(image)}\n`);
+    sayInterrupted();
     return EXIT_INTERRUPTED;
   } finally {
     progress.end();

@@ -199,7 +199,10 @@ class Part {
     const needed = Math.ceil(this.#options.input.bytes / PAGE) * PAGE;
     // The small layout leaves little room: the window shrinks with it.
     const share = Math.floor(this.#machine.memory.bytes / 32 / PAGE) * PAGE;
-    return Math.max(PAGE * 2, Math.min(WINDOW, needed, share));
+    const shaped = this.#part.operations.some(
+      (operation) => 'iovec' in operation && operation.iovec !== undefined,
+    );
+    return Math.max(PAGE * 2, Math.min(WINDOW, shaped ? WINDOW : needed, share));
   }
 
   #checkRequest(harness: Harness): void {
@@ -242,7 +245,7 @@ class Part {
     const hash = this.#options.hash();
     for (let done = 0; done < total; done += buffer.bytes) {
       const bytes = Math.min(buffer.bytes, total - done);
-      await this.#moveWindow(operation, harness, buffer, from + done, done, bytes, hash);
+      this.#moveWindow(operation, harness, buffer, from + done, done, bytes, hash);
       progress(Math.min(1, (done + bytes) / total));
       await this.#options.pause?.();
     }
@@ -250,7 +253,7 @@ class Part {
   }
 
   /** Moves `bytes` bytes of the input that fit the buffer, request by request. */
-  async #moveWindow(
+  #moveWindow(
     operation: Exclude<ScenarioOperation, { op: 'flush' }>,
     harness: Harness,
     buffer: UserBuffer,
@@ -258,28 +261,31 @@ class Part {
     done: number,
     bytes: number,
     hash: { update(bytes: Uint8Array): void },
-  ): Promise<void> {
+  ): void {
     const unit = this.disk.sectorBytes;
     const wanted = new Uint8Array(Math.ceil(bytes / unit) * unit);
     this.#options.input.read(at, wanted.subarray(0, bytes));
-    if (operation.op === 'write') harness.store(buffer.address, wanted);
     const requestBytes =
       Math.floor(Math.min(this.#scenario.requestBytes, harness.maxRequestBytes) / unit) * unit;
     for (let offset = 0; offset < wanted.length; offset += requestBytes) {
-      const length = Math.min(requestBytes, wanted.length - offset);
+      const piece = wanted.subarray(offset, offset + requestBytes);
+      const ranges = layOut(buffer, offset, piece.length, operation.iovec);
+      if (operation.op === 'write') eachRange(ranges, piece, (address, part) => harness.store(address, part));
+      const sector = operation.sector + (done + offset) / unit;
       const error = harness.transfer({
         direction: operation.op,
-        sector: operation.sector + (done + offset) / unit,
-        sectors: length / unit,
-        ranges: shapeRanges(buffer.address + offset, length, operation.iovec),
+        sector,
+        sectors: piece.length / unit,
+        ranges,
       });
-      if (error !== 0) this.#fail(operation.op, operation.sector + (done + offset) / unit, error);
+      if (error !== 0) this.#fail(operation.op, sector, error);
+      if (operation.op === 'write') continue;
+      const got = new Uint8Array(piece.length);
+      eachRange(ranges, got, (address, part) => harness.load(address, part));
+      const counts = Math.min(piece.length, bytes - offset); // the rest fills up the last sector
+      hash.update(got.subarray(0, counts));
+      this.#differing += countDifferences(got.subarray(0, counts), piece);
     }
-    if (operation.op === 'write') return;
-    const got = new Uint8Array(bytes);
-    harness.load(buffer.address, got);
-    hash.update(got);
-    this.#differing += countDifferences(got, wanted);
   }
 
   #fail(op: string, sector: number, error: number): void {
@@ -409,20 +415,44 @@ function ramDiskBytes(scenario: Scenario, input: number): number {
   return bytes;
 }
 
-/** Cuts a stretch of user memory into ranges by the shape, which is repeated until everything is covered. */
-function shapeRanges(address: number, bytes: number, shape: readonly IovecShape[] | undefined): UserRange[] {
-  if (shape === undefined) return [{ address, bytes }];
+/**
+ * The user memory of one request. Without a shape it is the part of the buffer from `offset` on; with one, each
+ * element begins at its offset in a page of its own, from the start of the buffer on.
+ */
+function layOut(
+  buffer: UserBuffer,
+  offset: number,
+  bytes: number,
+  shape: readonly IovecShape[] | undefined,
+): UserRange[] {
+  if (shape === undefined) return [{ address: buffer.address + offset, bytes }];
   const ranges: UserRange[] = [];
-  let left = bytes;
-  let at = address;
-  for (let i = 0; left > 0; i = (i + 1) % shape.length) {
-    const { bytes: wanted } = shape[i] as IovecShape;
-    const n = Math.min(left, wanted);
-    ranges.push({ address: at, bytes: n });
-    at += n;
+  let page = 0;
+  for (let i = 0, left = bytes; left > 0; i = (i + 1) % shape.length) {
+    const element = shape[i] as IovecShape; // a shape has at least one element
+    const n = Math.min(left, element.bytes);
+    ranges.push({ address: buffer.address + page + element.offset, bytes: n });
+    page += Math.ceil((element.offset + n) / PAGE) * PAGE;
     left -= n;
   }
+  if (page > buffer.bytes) {
+    throw new MachineError(
+      `iovec: a request of ${bytes} bytes in this shape takes ${page / PAGE} pages, and the process has ${buffer.bytes / PAGE}`,
+    );
+  }
   return ranges;
+}
+
+function eachRange(
+  ranges: readonly UserRange[],
+  data: Uint8Array,
+  visit: (address: number, part: Uint8Array) => void,
+): void {
+  let at = 0;
+  for (const { address, bytes } of ranges) {
+    visit(address, data.subarray(at, at + bytes));
+    at += bytes;
+  }
 }
 
 function countDifferences(a: Uint8Array, b: Uint8Array): number {

@@ -26,12 +26,18 @@ export function backplane(args: readonly string[], env: Readonly<Record<string, 
   return { status, stdout, stderr };
 }
 
+/** A new empty folder, removed by `done()`. */
+export function keepFolder(): { readonly folder: string; done(): void } {
+  const folder = mkdtempSync(join(tmpdir(), 'backplane-'));
+  return { folder, done: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
 /** A new empty folder, removed when `use` is done with it. */
 export function withFolder<T>(use: (folder: string) => T): T {
-  const folder = mkdtempSync(join(tmpdir(), 'backplane-'));
+  const { folder, done } = keepFolder();
   try {
     return use(folder);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    done();
   }
 }

@@ -1,0 +1,262 @@
+// `backplane run` as a user runs it, on the built CLI and the real module.
+
+import { spawn } from 'node:child_process';
+import { createHash, randomFillSync } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { assert, root, suite } from '../run/suite.ts';
+import { backplane, keepFolder, withFolder } from './command.ts';
+
+const test = suite('backplane run');
+
+interface Output {
+  ok: boolean;
+  scenario: string;
+  controller: string;
+  kernel: string;
+  input: { path: string; bytes: number; sha256: string };
+  readback: { sha256: string; identical: boolean };
+  pages: { user: number; direct: number; bounced: number };
+  copiedBytes: number;
+  segments: number;
+  commands: number;
+  interrupts: number;
+  findings: {
+    rule: string;
+    message: string;
+    address: number;
+    length: number;
+    expected: boolean;
+    count: number;
+  }[];
+  parts: { title: string; ok: boolean; skipped?: string; problems: string[]; overwrittenBytes: number }[];
+}
+
+function runJson(args: readonly string[]): { status: number | null; output: Output; stderr: string } {
+  const { status, stdout, stderr } = backplane(['run', '--json', ...args]);
+  return { status, output: JSON.parse(stdout) as Output, stderr };
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+test('the default scenario tells the story on the lock file and ends well', () => {
+  const { status, output, stderr } = runJson([]);
+  const file = readFileSync(join(root, 'package-lock.json'));
+  assert.is(status, 0);
+  assert.is(stderr, '');
+  assert.equal(
+    [output.ok, output.scenario, output.controller, output.kernel],
+    [true, 'default', 'aha1542', 'linux'],
+  );
+  assert.equal([output.input.bytes, output.input.sha256], [file.length, sha256(file)]);
+  assert.equal([output.readback.sha256, output.readback.identical], [sha256(file), true]);
+  const pages = 2 * Math.ceil(file.length / 4096);
+  assert.equal(output.pages, { user: pages, direct: 0, bounced: pages });
+  assert.is(output.copiedBytes, 2 * Math.ceil(file.length / 512) * 512);
+  assert.ok(output.commands >= 3 && output.interrupts >= 1 && output.segments >= 2);
+});
+
+test('its last part finds the mistake: where, how long, under which rule', () => {
+  const { output } = runJson([]);
+  const rules = new Set(output.findings.map(({ rule }) => rule));
+  assert.equal([...rules].sort(), ['dev-unmapped', 'map-mask']);
+  assert.ok(output.findings.every(({ expected }) => expected));
+  const wrong = output.findings.find(({ rule }) => rule === 'dev-unmapped');
+  assert.ok(wrong !== undefined && wrong.address < 2 ** 24 && wrong.length > 0);
+  assert.ok((output.parts[1]?.overwrittenBytes ?? 0) > 0);
+});
+
+test('the report for people names pages, segments, the memory map and the rules', () => {
+  const { status, stdout } = backplane(['run']);
+  assert.is(status, 0);
+  for (const pattern of [
+    /pages +\d+ pinned: 0 direct, \d+ bounced/,
+    /scatter list of the first command/,
+    /reachable +stands for 1_/,
+    /the address lines end here/,
+    /▓ \d+ bounce pages/,
+    /readback +identical, byte for byte/,
+    /not reachable: the board drives/,
+    /bytes of another process overwritten/,
+    /map-mask .*declared by the scenario/,
+    /ok: 2 parts went as the scenario says/,
+  ]) {
+    assert.match(stdout, pattern);
+  }
+  assert.not.match(stdout, new RegExp(String.fromCharCode(27)));
+});
+
+test('NO_COLOR and FORCE_COLOR decide about colour', () => {
+  const colour = new RegExp(`${String.fromCharCode(27)}\\[`);
+  assert.match(backplane(['run'], { NO_COLOR: '', FORCE_COLOR: '1' }).stdout, colour);
+  assert.not.match(backplane(['run'], { NO_COLOR: '1', FORCE_COLOR: '1' }).stdout, colour);
+});
+
+test('the same seed gives the same output, byte for byte', () => {
+  const first = backplane(['run', '--json', '--seed', '7']).stdout;
+  assert.is(backplane(['run', '--json', '--seed', '7']).stdout, first);
+  assert.is.not(backplane(['run', '--json', '--seed', '8']).stdout, first);
+});
+
+for (const controller of ['aha1542', 'aha1542b', 'ahci', 'ahci-sb600', 'ahci-32bit', 'ahci-1slot']) {
+  test(`a file of an odd size comes back identical through ${controller}`, () => {
+    withFolder((folder) => {
+      const path = join(folder, 'odd');
+      const bytes = randomFillSync(new Uint8Array(5_000_001));
+      writeFileSync(path, bytes);
+      const { status, output } = runJson(['--file', path, '--controller', controller]);
+      assert.equal(
+        output.parts.flatMap(({ problems }) => problems),
+        [],
+      );
+      assert.equal([status, output.readback.identical, output.readback.sha256], [0, true, sha256(bytes)]);
+    });
+  });
+}
+
+test('a controller that reaches every page copies nothing and skips the mistake', () => {
+  const { status, output } = runJson(['--controller', 'ahci']);
+  assert.is(status, 0);
+  assert.is(output.pages.bounced, 0);
+  assert.is(output.copiedBytes, 0);
+  assert.match(output.parts[1]?.skipped ?? '', /64 address lines and reaches every page/);
+});
+
+for (const controller of ['aha1542', 'ahci-sb600']) {
+  test(`--no-bounce on ${controller} is found: status 1`, () => {
+    const { status, output } = runJson(['--no-bounce', '--controller', controller]);
+    assert.is(status, 1);
+    assert.not.ok(output.ok);
+    assert.not.ok(output.readback.identical);
+    assert.ok(output.findings.some(({ rule, expected }) => rule === 'map-mask' && !expected));
+  });
+}
+
+test('a board that drives fewer lines than it claims is found: status 1', () => {
+  const { status, output } = runJson(['--controller', 'ahci-26lines']);
+  assert.is(status, 1);
+  assert.ok(output.findings.some(({ rule }) => rule === 'dev-truncated'));
+});
+
+test('a scenario that expects what does not come fails', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    const part = { title: 'a', operations: [{ op: 'write' }, { op: 'read' }] };
+    const expect = { findings: ['dev-overrun'] };
+    writeFileSync(path, JSON.stringify({ name: 'mine', parts: [{ ...part, expect }] }));
+    const { status, output } = runJson([path]);
+    assert.is(status, 1);
+    assert.equal(output.parts[0]?.problems, ['the guard did not report dev-overrun, which was expected']);
+  });
+});
+
+test('a fault plan fails the request that it strikes', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    writeFileSync(
+      path,
+      JSON.stringify({
+        name: 'mine',
+        controller: 'ahci',
+        faults: [{ kind: 'error', operations: ['read'], first: 3, last: 3 }],
+        parts: [{ title: 'a', operations: [{ op: 'write' }, { op: 'read' }] }],
+      }),
+    );
+    const { status, output } = runJson([path]);
+    assert.is(status, 1);
+    assert.match(output.parts[0]?.problems[0] ?? '', /read at sector 0 failed with errno 5/);
+  });
+});
+
+test('an iovec shape is followed, and memory that cannot be mapped is copied', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    const iovec = [
+      { offset: 2, bytes: 1000 },
+      { offset: 0, bytes: 3001 },
+    ];
+    const operations = [
+      { op: 'write', iovec },
+      { op: 'read', iovec },
+    ];
+    writeFileSync(
+      path,
+      JSON.stringify({ name: 'mine', controller: 'ahci', parts: [{ title: 'a', operations }] }),
+    );
+    const { status, output } = runJson([path]);
+    assert.equal([status, output.readback.identical], [0, true]);
+    assert.ok(output.copiedBytes > 0);
+  });
+});
+
+test('an image is left as it is unless it is to be written in place', () => {
+  withFolder((folder) => {
+    const image = join(folder, 'disk.img');
+    const before = new Uint8Array(1 << 20).fill(0x5a);
+    writeFileSync(image, before);
+    const file = readFileSync(join(root, 'package-lock.json'));
+    assert.is(runJson(['--image', image]).status, 0);
+    assert.is(sha256(readFileSync(image)), sha256(before));
+    assert.is(runJson(['--image', image, '--in-place']).status, 0);
+    const after = readFileSync(image);
+    assert.is(sha256(after.subarray(0, file.length)), sha256(file));
+    assert.is(after[(1 << 20) - 1], 0x5a);
+  });
+});
+
+test('an image that is none is refused: missing, not a multiple of the sector, smaller than the file', () => {
+  withFolder((folder) => {
+    const odd = join(folder, 'odd.img');
+    writeFileSync(odd, new Uint8Array(1000));
+    for (const [path, expected] of [
+      [join(folder, 'none.img'), /none\.img/],
+      [odd, /odd\.img.*1000.*512/],
+      [folder, /directory/],
+    ] as const) {
+      const { status, stdout, stderr } = backplane(['run', '--image', path]);
+      assert.match(stderr, expected);
+      assert.equal([status, stdout, stderr.trimEnd().split('\n').length], [2, '', 1]);
+    }
+    writeFileSync(odd, new Uint8Array(1024));
+    const { status, stderr } = backplane(['run', '--image', odd]);
+    assert.match(stderr, /does not fit the disk of 1024 bytes/);
+    assert.is(status, 2);
+  });
+});
+
+test('Ctrl-C says what is half written', async () => {
+  await new Promise<void>((resolve, reject) => {
+    const { folder, done } = keepFolder();
+    const file = join(folder, 'large');
+    const image = join(folder, 'disk.img');
+    writeFileSync(file, randomFillSync(new Uint8Array(48 << 20)));
+    writeFileSync(image, new Uint8Array(48 << 20));
+    const args = ['run', '--file', file, '--image', image, '--in-place'];
+    const child = spawn(process.execPath, [join(root, 'bin/backplane.mjs'), ...args]);
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr += String(text);
+    });
+    const poll = setInterval(() => {
+      const written = readFileSync(image)
+        .subarray(0, 4096)
+        .some((byte) => byte !== 0);
+      if (!written) return;
+      clearInterval(poll);
+      child.kill('SIGINT');
+    }, 5);
+    child.on('close', (status) => {
+      clearInterval(poll);
+      done();
+      try {
+        assert.is(status, 130);
+        assert.match(stderr, /interrupted: .*disk\.img is half written: \d+ bytes of it are new/);
+        resolve();
+      } catch (error) {
+        reject(error as Error);
+      }
+    });
+  });
+});
