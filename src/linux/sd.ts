@@ -409,7 +409,6 @@ export function createSd(k: Linux) {
     scsi_add_host(controller: Controller, options: AttachOptions = {}): ScsiHost {
       // Drivers are attached in process context.
       if (k.cpu.current !== null) return addHost(controller, options);
-      // biome-ignore lint/correctness/useYield: nothing in it waits for anything but the hardware
       return k.scheduler.complete('scsi_add_host', function* () {
         return addHost(controller, options);
       });

@@ -59,7 +59,6 @@ class LinuxHarness implements Harness {
   attach(): void {
     const { controller, bounce } = this.#options;
     const linux = this.#linux;
-    // biome-ignore lint/correctness/useYield: attaching wants process context
     const host = linux.kernel.scheduler.complete('probe', function* () {
       return linux.scsi_add_host(controller, { bounce });
     });

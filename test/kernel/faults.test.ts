@@ -226,7 +226,6 @@ test('GUP-17 a shared file page asks before the first write, and is dirty then',
   const kernel = await makeKernel();
   const asked: number[] = [];
   const { inode } = diskFile(kernel, PAGE_SIZE, {
-    // biome-ignore lint/correctness/useYield: it agrees at once
     *pageMkwrite(_inode, page) {
       asked.push(page.index);
       assert.not.ok(page.has(PG_locked));
@@ -260,7 +259,6 @@ test('GUP-17 a refusal to write is SIGBUS, and the page stays clean and read-onl
   const kernel = await makeKernel();
   for (const warm of [false, true]) {
     const ops: MappingOps = {
-      // biome-ignore lint/correctness/useYield: it refuses at once
       *pageMkwrite() {
         return VM_FAULT_SIGBUS;
       },
@@ -508,7 +506,6 @@ test('truncation unmaps, private copies too, drops the pages, and clears the res
   const kernel = await makeKernel();
   const dropped: number[] = [];
   const { inode } = diskFile(kernel, 3 * PAGE_SIZE, {
-    // biome-ignore lint/correctness/useYield: there is nothing to wait for
     *invalidatePage(page) {
       dropped.push(page.index);
     },

@@ -287,7 +287,6 @@ test('run stops at a time, before anything later happens', () => {
 
 test('what a task throws comes out of run, and the others go on', () => {
   const { scheduler } = make();
-  // biome-ignore lint/correctness/useYield: it throws before it would
   const bad = scheduler.spawn('bad', function* (): Sleeps<void> {
     throw new Error('broken');
   });
@@ -420,7 +419,6 @@ test('ctx-sleep sleeping in a timer, in atomic context, with interrupts off or o
 
 test('atomic runs what happens not to sleep, and returns its value', () => {
   const { scheduler } = make();
-  // biome-ignore lint/correctness/useYield: the point is that it does not sleep
   const awake = function* (): Sleeps<number> {
     return 7;
   };
@@ -430,7 +428,6 @@ test('atomic runs what happens not to sleep, and returns its value', () => {
 
 test('mightSleep complains in atomic context even where nothing sleeps', () => {
   const { scheduler } = make();
-  // biome-ignore lint/correctness/useYield: the point is that it does not sleep
   const polite = function* (): Sleeps<void> {
     scheduler.mightSleep('polite');
   };
@@ -440,7 +437,6 @@ test('mightSleep complains in atomic context even where nothing sleeps', () => {
 test('sleep-lost going to sleep without yielding is a bug', () => {
   const { scheduler } = make();
   const queue = new WaitQueue('queue');
-  // biome-ignore lint/correctness/useYield: it is forgotten here
   const lost = function* (): Sleeps<void> {
     scheduler.park(queue, { what: 'nothing' });
   };
@@ -464,7 +460,6 @@ test('sleep-forgotten the tracker finds a call without yield*', () => {
     }),
     6,
   );
-  // biome-ignore lint/correctness/useYield: it is forgotten here
   const wrong = function* (): Sleeps<unknown> {
     const forgotten: unknown = disk.read();
     return forgotten;

@@ -31,7 +31,6 @@ interface Rig {
 async function rig(limit = ISA_LIMIT): Promise<Rig> {
   const linux = await boot();
   const q = linux.blk_alloc_queue(GFP_KERNEL);
-  // biome-ignore lint/correctness/useYield: no bio of these tests gets here
   linux.blk_queue_make_request(q, function* () {
     throw new Error('a bio was submitted');
   });

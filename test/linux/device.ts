@@ -44,7 +44,6 @@ export class TestDevice implements BlockDevice<TestQueue> {
 /** A device that ends each bio at once, without error, and writes down what it got. */
 export function sink(linux: LinuxApi, name = 'sink'): TestDevice & { readonly got: Bio[] } {
   const device = Object.assign(new TestDevice(name), { got: [] as Bio[] });
-  // biome-ignore lint/correctness/useYield: a make_request function may sleep, this one need not
   device.q.make_request_fn = function* (_q, bio) {
     device.got.push(bio);
     linux.bio_endio(bio);

@@ -320,7 +320,6 @@ for (const [name, fault, flags, error] of [
     const linux = await boot();
     asUser(linux, function* (mm, task) {
       const ops: VmaOps = {
-        // biome-ignore lint/correctness/useYield: it fails at once
         *fault() {
           return fault;
         },
@@ -488,7 +487,6 @@ test('GUP-17 page_mkwrite is asked before a shared page is pinned to be written'
     const asked: number[] = [];
     let answer = 0;
     const file = new Inode('file', 2 * PAGE_SIZE, {
-      // biome-ignore lint/correctness/useYield: there is nothing to wait for
       *pageMkwrite(_inode, page) {
         asked.push(page.index);
         return answer;

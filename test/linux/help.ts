@@ -24,7 +24,6 @@ export function inTask<T>(linux: LinuxApi, body: () => Sleeps<T>): T {
 
 /** Runs something that cannot sleep in a task. */
 export function inProcess<T>(linux: LinuxApi, body: () => T): T {
-  // biome-ignore lint/correctness/useYield: process context is all that is wanted
   return linux.kernel.scheduler.complete('test', function* () {
     return body();
   });

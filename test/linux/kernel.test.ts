@@ -18,7 +18,6 @@ test('current is the running task, and null outside of tasks', async () => {
 test('a call whose yield* was forgotten is found, when asked for', async () => {
   const { kernel, alloc_page } = bootLinux(await createMachine({ ram: 'small' }), { trackSleeps: true });
   const bug = assertBug('sleep-forgotten', () =>
-    // biome-ignore lint/correctness/useYield: that is the mistake
     kernel.scheduler.complete('forgetful', function* () {
       // oxlint-disable-next-line typescript/no-floating-promises -- so is this
       alloc_page(GFP_KERNEL);

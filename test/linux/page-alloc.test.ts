@@ -109,7 +109,6 @@ test('without memory: at once NULL in atomic context, with WAIT after others had
     null,
   );
   const waiter = scheduler.spawn('waiter', () => linux.alloc_page(GFP_KERNEL));
-  // biome-ignore lint/correctness/useYield: it only has to run in a task
   scheduler.spawn('freer', function* () {
     linux.put_page(must(all.pop()));
   });

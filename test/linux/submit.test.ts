@@ -210,7 +210,6 @@ test('GMR-06 the list exists while a make_request function runs, and only then',
   const device = new TestDevice('any');
   const seen: boolean[] = [];
   const active = (): boolean => linux.kernel.current?.bio_list !== null;
-  // biome-ignore lint/correctness/useYield: this one need not sleep
   device.q.make_request_fn = function* () {
     seen.push(active());
   };
@@ -238,7 +237,6 @@ async function stacked(submission: 'fifo' | 'sorted'): Promise<string[]> {
   const lower = new TestDevice('L');
   const note = (name: string, bio: Bio): void =>
     void calls.push(`${name}(${bio.bi_iter.bi_sector},${bio_sectors(bio)})`);
-  // biome-ignore lint/correctness/useYield: this one need not sleep
   lower.q.make_request_fn = function* (_q, bio) {
     note('L', bio);
     linux.bio_endio(bio);
@@ -332,7 +330,6 @@ test('LIFE-21 submit_bio_wait sleeps until the end, forces SYNC and gives the er
   const linux = await boot();
   const { scheduler } = linux.kernel;
   const device = new TestDevice('slow');
-  // biome-ignore lint/correctness/useYield: the end comes from another task
   device.q.make_request_fn = function* (_q, bio) {
     scheduler.spawn('device', function* () {
       yield* scheduler.delay(1e6);
