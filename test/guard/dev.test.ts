@@ -230,7 +230,7 @@ test('dev-registers the device is sent to its own registers', async () => {
   rig.finish(rig.submit('read', registers, 512));
   const finding = only(rig, 'dev-registers');
   assert.equal([finding.address, finding.length, finding.direction], [registers, 512, 'write']);
-  assert.match(finding.message, 'registers of ahci0');
+  assert.match(finding.message, 'registers of ahci.0');
 });
 
 test('dev-registers the twin is sent to RAM, the registers are the CPU’s', async () => {

@@ -95,7 +95,7 @@ function pair(
 
 function madeHere(finding: Finding): void {
   assert.is(finding.mapping?.where, HERE);
-  assert.is(finding.mapping?.device, 'ahci0');
+  assert.is(finding.mapping?.device, 'ahci.0');
   assert.is(finding.address, finding.mapping?.address);
 }
 

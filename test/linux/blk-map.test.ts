@@ -687,7 +687,6 @@ test('MAP-19 the mask is for bio and pages; pinning waits whatever it says', asy
   });
   assertBug('ctx-sleep', () =>
     inTask(linux, () =>
-      // biome-ignore lint/correctness/useYield: what may sleep is called where nothing may
       withRequest(it, WRITE, function* (rq) {
         return linux.kernel.scheduler.atomic(linux.blk_rq_map_user(q, rq, null, BASE, 512, GFP_NOWAIT));
       }),
