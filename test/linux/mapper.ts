@@ -1,9 +1,12 @@
 // What tests of mapping share: a queue whose device copies what the scatter list names, some time later.
 
-import { type AddressSpace, type Page, type Sleeps, Timer } from '../../src/kernel/index.ts';
+import { type AddressSpace, PAGE_SIZE, type Page, type Sleeps, Timer } from '../../src/kernel/index.ts';
 import {
+  BIO_USER_MAPPED,
   type Bio,
+  bio_flagged,
   bootLinux,
+  EINVAL,
   GFP_KERNEL,
   type Iovec,
   IovIter,
@@ -12,15 +15,17 @@ import {
   type LinuxApi,
   type LinuxOptions,
   READ,
+  REQ_COPY_USER,
   type Request,
   type RequestQueue,
   type RqMapData,
   type Scatterlist,
+  WRITE,
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert } from '../run/suite.ts';
-import { inProcess } from './help.ts';
-import { pageAt } from './user.ts';
+import { inProcess, must } from './help.ts';
+import { asUser, BASE, map, pageAt, pattern, poke } from './user.ts';
 
 /** Virtual ns that the device takes. */
 const DEVICE_NS = 500;
@@ -150,4 +155,84 @@ export function vecsOf(bio: Bio | null): (readonly [page: Page | null, offset: n
 /** References to the pages of a process in a range. */
 export function countsAt(mm: AddressSpace, address: number, pages: number): number[] {
   return Array.from({ length: pages }, (_, i) => pageAt(mm, address + i * 4096).count);
+}
+
+export const HIGH = 2 ** 32;
+export const ISA = 2 ** 24 - 1;
+/** Pages of the process where a device of 24 lines does not reach. */
+export const FAR = { userPages: { from: HIGH } };
+export const SCATTERED = { placement: 'scatter', seed: 5 } as const;
+
+/** A process with so many pages at BASE, filled. */
+export function withPages<T>(
+  it: Rig,
+  pages: number,
+  body: (mm: AddressSpace, bytes: Uint8Array) => Sleeps<T>,
+): T {
+  return asUser(it.linux, function* (mm) {
+    const bytes = pattern(pages * PAGE_SIZE, 9);
+    yield* map(mm, BASE, pages);
+    yield* poke(it.linux, mm, BASE, bytes);
+    const result = yield* body(mm, bytes);
+    return result;
+  });
+}
+
+export function isaLimit({ linux, q }: Rig): void {
+  inProcess(linux, () => linux.blk_queue_bounce_limit(q, ISA));
+}
+
+export function mapData(pages: readonly Page[], more: Partial<RqMapData> = {}): RqMapData {
+  return {
+    pages,
+    page_order: 0,
+    nr_entries: pages.length,
+    offset: 0,
+    null_mapped: false,
+    from_user: false,
+    ...more,
+  };
+}
+
+export function* kernelPages(it: Rig, count: number, order = 0): Sleeps<Page[]> {
+  const pages: Page[] = [];
+  for (let i = 0; i < count; i++) {
+    const page = must(yield* it.linux.alloc_pages(GFP_KERNEL, order));
+    it.linux.kernel.memory.fill(page.phys, 0xee, PAGE_SIZE << order);
+    pages.push(page);
+  }
+  return pages;
+}
+
+export function putPages(it: Rig, pages: readonly Page[]): void {
+  for (const page of pages) it.linux.put_page(page);
+}
+
+/** Maps pieces and says how it failed: the real errno, with rq.bio null. */
+export function* mapFails(
+  it: Rig,
+  direction: number,
+  iov: ReturnType<typeof iovs>,
+  data: RqMapData | null = null,
+): Sleeps<number> {
+  return yield* withRequest(it, direction, function* (rq) {
+    assert.is(yield* mapPieces(it, rq, direction, iov, data), -EINVAL);
+    assert.equal([rq.bio, rq.biotail, rq.__data_len], [null, null, 0]);
+    return rq.map_error;
+  });
+}
+
+export function isCopy(rq: Request): boolean {
+  return rq.bio !== null && !bio_flagged(rq.bio, BIO_USER_MAPPED);
+}
+
+/** Whether a mapping of these pieces copies; it is given up afterwards. */
+export function* copies(it: Rig, iov: ReturnType<typeof iovs>, direction = WRITE): Sleeps<boolean> {
+  return yield* withRequest(it, direction, function* (rq) {
+    assert.is(yield* mapPieces(it, rq, direction, iov), 0);
+    const copy = isCopy(rq);
+    assert.is((rq.cmd_flags & REQ_COPY_USER) !== 0, copy);
+    yield* giveUp(it, rq);
+    return copy;
+  });
 }

@@ -22,11 +22,13 @@ export const BASE = 0x100000;
  */
 export function asUser<T>(linux: LinuxApi, body: (mm: AddressSpace, task: Task<T>) => Sleeps<T>): T {
   const { allocator, scheduler, spawnProcess } = linux.kernel;
-  const mark = allocator.mark;
+  const pages = () => [...allocator.usage()].sort(([a], [b]) => (a < b ? -1 : 1));
+  const pagesBefore = pages();
   const before = linux.slab_in_use();
   const task = spawnProcess<T>('user', (self, mm) => body(mm, self));
   scheduler.run({ until: task });
-  assert.equal([...allocator.usage(mark)], [], 'pages left behind');
+  assert.equal(pages(), pagesBefore, 'pages left behind');
+  assert.is(linux.nr_bounce(), 0);
   assert.equal(linux.slab_in_use(), before, 'objects left behind');
   return task.exitValue as T; // it ended
 }
