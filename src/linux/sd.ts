@@ -157,9 +157,41 @@ export function createSd(k: Linux) {
     command.disk = disk;
     rq.tag = command.tag;
     fill(command, rq);
-    if (mapData(host, command, rq) && host.driver.submit(command)) return true;
+    if (mapData(host, command, rq) && submit(host, command, rq)) return true;
     release(host, command);
     return false;
+  }
+
+  function submit(host: Host, command: ScsiCommand, rq: Request): boolean {
+    const { tracer } = k.machine;
+    if (!host.driver.submit(command)) return false;
+    if (tracer.enabled) {
+      const { tag, op, segments } = command;
+      tracer.emit('driver_submit', host.device.name, {
+        tag,
+        op,
+        bytes: rq.__data_len,
+        segments: segments.count,
+      });
+    }
+    return true;
+  }
+
+  /** The driver has the command back. */
+  function done(command: ScsiCommand): void {
+    const { tracer } = k.machine;
+    if (tracer.enabled) {
+      const { tag, status, residual } = command;
+      tracer.emit('driver_done', null, { tag, status, residual });
+    }
+    if (command.rq !== null) k.request.blk_complete_request(command.rq);
+  }
+
+  function interrupt(controller: Controller, driver: Driver): boolean {
+    const mine = driver.interrupt();
+    const { tracer } = k.machine;
+    if (tracer.enabled) tracer.emit('interrupt', controller.name, { line: controller.line, mine });
+    return mine;
   }
 
   /** Says what the command does. */
@@ -361,9 +393,6 @@ export function createSd(k: Linux) {
   }
 
   function makeCommands(driver: Driver): ScsiCommand[] {
-    const done = (command: ScsiCommand): void => {
-      if (command.rq !== null) k.request.blk_complete_request(command.rq);
-    };
     return Array.from({ length: driver.limits.queueDepth }, (_, tag) => {
       const table = k.scatterlist.sg_alloc_table(driver.limits.maxSegments + 1); // and one to drain into
       return new ScsiCommand(tag, table, done);
@@ -391,7 +420,7 @@ export function createSd(k: Linux) {
       commands,
       free: [...commands].reverse(),
       retry: new Timer(`retry of ${controller.name}`, () => runQueues(host)),
-      irq: k.interrupts.register(controller.line, controller.name, () => driver.interrupt()),
+      irq: k.interrupts.register(controller.line, controller.name, () => interrupt(controller, driver)),
       bounces,
       where,
     };

@@ -113,6 +113,22 @@ export const EVENTS = {
     fields: { bus: 'hex', bytes: 'number', direction: 'name' },
   }),
 
+  driver_submit: declare({
+    layer: 'driver',
+    about: 'a command is given to the hardware',
+    fields: { tag: 'number', op: 'name', bytes: 'number', segments: 'number' },
+  }),
+  driver_done: declare({
+    layer: 'driver',
+    about: 'the driver has taken a command back from the hardware',
+    fields: { tag: 'number', status: 'name', residual: 'number' },
+  }),
+  interrupt: declare({
+    layer: 'driver',
+    about: "the driver's interrupt handler was called; `mine`: it was its controller's",
+    fields: { line: 'number', mine: 'flag' },
+  }),
+
   // The module's own, in the order of its codes.
   register_read: declare({
     layer: 'hardware',
