@@ -112,7 +112,7 @@ function remove(i: u32): u32 {
     i > 0 && before(due, sequence, entry((i - 1) >>> 1))
       ? up(i, due, sequence)
       : down(i, last, due, sequence);
-  memory.copy(at, from, EVENT_STRIDE);
+  move(at, from);
   return <u32>((at - AT_EVENTS) / EVENT_STRIDE);
 }
 
@@ -121,7 +121,7 @@ function up(i: u32, due: u64, sequence: u32): usize {
   while (i > 0) {
     const parent = (i - 1) >>> 1;
     if (!before(due, sequence, entry(parent))) break;
-    memory.copy(entry(i), entry(parent), EVENT_STRIDE);
+    move(entry(i), entry(parent));
     i = parent;
   }
   return entry(i);
@@ -137,7 +137,7 @@ function down(i: u32, count: u32, due: u64, sequence: u32): usize {
       if (before(load<u64>(right + DUE), load<u32>(right + SEQUENCE), entry(child))) child++;
     }
     if (before(due, sequence, entry(child))) break;
-    memory.copy(entry(i), entry(child), EVENT_STRIDE);
+    move(entry(i), entry(child));
     i = child;
   }
   return entry(i);
@@ -146,6 +146,13 @@ function down(i: u32, count: u32, due: u64, sequence: u32): usize {
 function before(due: u64, sequence: u32, other: usize): bool {
   const otherDue = load<u64>(other + DUE);
   return due < otherDue || (due == otherDue && <i32>(sequence - load<u32>(other + SEQUENCE)) < 0);
+}
+
+/** Three words: memory.copy() costs several times as much for so little. */
+function move(to: usize, from: usize): void {
+  store<u64>(to, load<u64>(from));
+  store<u64>(to, load<u64>(from, 8), 8);
+  store<u64>(to, load<u64>(from, 16), 16);
 }
 
 function entry(i: u32): usize {
