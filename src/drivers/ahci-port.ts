@@ -291,37 +291,31 @@ export class AhciPort {
 
   /** The Register FIS, [2] 10.3.4; the rest of the table's frame is zero since it was allocated. */
   #writeTask(table: number, task: TaskFile, count: number): void {
-    const memory = this.#memory;
     const { lba, feature } = task;
-    memory.write32(
+    this.#memory.write4x32(
       table,
       FIS_REGISTER_H2D | (FIS_COMMAND << 8) | (task.command << 16) | ((feature & 0xff) << 24),
+      (lba % 0x1000000) | (task.device << 24),
+      Math.floor(lba / 0x1000000) | ((feature >>> 8) << 24),
+      count,
     );
-    memory.write32(table + 4, ((lba % 0x1000000) | (task.device << 24)) >>> 0);
-    memory.write32(table + 8, Math.floor(lba / 0x1000000) | ((feature >>> 8) << 24));
-    memory.write32(table + 12, count);
   }
 
   #writeSegments(table: number, command: DriverCommand): number {
-    const memory = this.#memory;
     const { count, addresses, lengths } = command.segments;
-    let at = table + AHCI_TABLE_PRDT;
-    for (let i = 0; i < count; i++) {
-      const address = addresses[i] as number;
-      memory.write32(at, address >>> 0);
-      memory.write32(at + 4, (address / 4294967296) >>> 0);
-      memory.write32(at + 12, (lengths[i] as number) - 1);
-      at += AHCI_PRD_BYTES;
-    }
+    for (let i = 0; i < count; i++) this.#writePrd(table, i, addresses[i] as number, lengths[i] as number);
     return count;
   }
 
   #writeBlock(table: number, address: number, bytes: number): number {
-    const at = table + AHCI_TABLE_PRDT;
-    this.#memory.write32(at, address >>> 0);
-    this.#memory.write32(at + 4, (address / 4294967296) >>> 0);
-    this.#memory.write32(at + 12, bytes - 1);
+    this.#writePrd(table, 0, address, bytes);
     return 1;
+  }
+
+  /** Entry `i` of the table's descriptors, [1] 4.2.3.3. */
+  #writePrd(table: number, i: number, address: number, bytes: number): void {
+    const at = table + AHCI_TABLE_PRDT + i * AHCI_PRD_BYTES;
+    this.#memory.write4x32(at, address >>> 0, (address / 4294967296) >>> 0, 0, bytes - 1);
   }
 
   /** Ends what the hardware is through with. */

@@ -112,6 +112,25 @@ export class PhysMem {
     if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 4);
   }
 
+  /** Writes four dwords in a row, as descriptors are made of, with one look for where they go. */
+  write4x32(address: number, a: number, b: number, c: number, d: number): void {
+    if ((address & 3) !== 0 || address < this.#base || address + 16 > this.#end) {
+      this.write32(address, a);
+      this.write32(address + 4, b);
+      this.write32(address + 8, c);
+      this.write32(address + 12, d);
+      return;
+    }
+    const at = address - this.#base + this.#offset;
+    const words = this.#u32;
+    const i = at >>> 2;
+    words[i] = a;
+    words[i + 1] = b;
+    words[i + 2] = c;
+    words[i + 3] = d;
+    if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 16);
+  }
+
   /** Fills `length` bytes at `address` with `byte`. */
   fill(address: number, byte: number, length: number): void {
     this.#check(address, length);
