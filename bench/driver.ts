@@ -12,7 +12,7 @@ export const SPAN = 32 * MIB;
 const DEPTH = 32;
 
 /** A machine with an AHCI controller, a disk of SPAN bytes that answers at once, and the driver on it. */
-export async function ahciMachine() {
+async function ahciMachine() {
   const machine = await createMachine({
     ram: [
       { base: 0, bytes: 2 * SPAN },
@@ -23,22 +23,27 @@ export async function ahciMachine() {
   });
   const controller = machine.addController({ kind: 'ahci' });
   const disk = machine.addDisk({ bytes: SPAN, latencyNs: 0, picosecondsPerByte: 0 });
-  disk.write(
-    0,
-    Uint8Array.from({ length: MIB }, (_, i) => i),
-  );
+  disk.write(0, contents());
   controller.attach(disk, 0);
-  return { machine, controller };
+  return { machine, controller, disk };
+}
+
+/** No two sectors of the disk are the same. */
+export function contents(): Uint8Array {
+  const words = new Uint32Array(SPAN / 4);
+  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i, 0x9e3779b1);
+  return new Uint8Array(words.buffer);
 }
 
 /** Reads of `bytes` bytes, 32 at a time, in segments of `segmentBytes`. */
 export async function driverRow(
+  name: string,
   raw: RawCopy,
   bytes: number,
   segmentBytes: number,
   times: number,
 ): Promise<Pair> {
-  const { machine, controller } = await ahciMachine();
+  const { machine, controller, disk } = await ahciMachine();
   const driver = attachAhci(new BareHost(machine, controller));
   const depth = Math.min(DEPTH, SPAN / bytes);
   const commands = Array.from({ length: SPAN / bytes }, (_, i) => {
@@ -61,11 +66,14 @@ export async function driverRow(
     }
   };
   return {
-    name: `AHCI alone, ${bytes / 1024} KiB in ${bytes / segmentBytes} segments, depth ${depth}`,
+    name,
     bytes,
     times,
     raw: (count) => raw.copy(bytes, bytes, count),
     path,
+    check: () => {
+      if (!machine.memory.equals(2 ** 32, disk.read(0, SPAN))) throw new Error('the bytes did not arrive');
+    },
   };
 }
 

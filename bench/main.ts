@@ -1,19 +1,46 @@
-// npm run bench [-- --json]: what the way through the emulator costs, as ratios to raw memory.copy of the same
-// bytes in the same run. Higher is better; 1 is as fast as memory.copy.
+// npm run bench [-- --json] [-- WORD]: what the way through the emulator costs, as ratios to raw memory.copy of
+// the same bytes in the same run. Higher is better; 1 is as fast as memory.copy. WORD picks rows by name.
 
 import { driverRow, SPAN } from './driver.ts';
-import { measure, type Row } from './measure.ts';
-import { rawCopy } from './raw.ts';
+import { linuxRow } from './linux.ts';
+import { measure, type Pair, type Row } from './measure.ts';
+import { type RawCopy, rawCopy } from './raw.ts';
 
 const KIB = 1024;
 const MIB = 2 ** 20;
+/** Reads of one round: the whole span once. */
+const SMALL = SPAN / (4 * KIB);
+const LARGE = SPAN / MIB;
 
+/** Made one after the other: each has a machine of its own. */
+const ROWS: Readonly<Record<string, (raw: RawCopy, name: string) => Promise<Pair>>> = {
+  'AHCI alone, 4 KiB, depth 32': (raw, name) => driverRow(name, raw, 4 * KIB, 4 * KIB, SMALL),
+  'AHCI alone, 1 MiB in 16 segments, depth 32': (raw, name) => driverRow(name, raw, MIB, 64 * KIB, 8 * LARGE),
+  'Linux, 4 KiB direct, depth 1': (raw, name) =>
+    linuxRow(name, raw, { bytes: 4 * KIB, depth: 1, times: SMALL }),
+  'Linux, 4 KiB direct, depth 32': (raw, name) =>
+    linuxRow(name, raw, { bytes: 4 * KIB, depth: 32, times: SMALL }),
+  'Linux, 4 KiB direct, depth 32, guard on': (raw, name) =>
+    linuxRow(name, raw, { bytes: 4 * KIB, depth: 32, times: SMALL, guard: true }),
+  'Linux, 4 KiB bounced by swiotlb, depth 32': (raw, name) =>
+    linuxRow(name, raw, { bytes: 4 * KIB, depth: 32, times: SMALL, bounce: 'swiotlb' }),
+  'Linux, 4 KiB bounced from the ISA pool, depth 32': (raw, name) =>
+    linuxRow(name, raw, { bytes: 4 * KIB, depth: 32, times: SMALL, bounce: 'isa' }),
+  'Linux, 64 KiB of 16 scattered pages direct, depth 1': (raw, name) =>
+    linuxRow(name, raw, { bytes: 64 * KIB, depth: 1, times: SPAN / (64 * KIB), scattered: true }),
+  'Linux, 1 MiB direct, depth 1': (raw, name) =>
+    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE }),
+  'Linux, 1 MiB bounced by swiotlb, depth 1': (raw, name) =>
+    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE, bounce: 'swiotlb' }),
+};
+
+const words = process.argv.slice(2).filter((word) => word !== '--json');
 const raw = await rawCopy(SPAN);
-const pairs = [await driverRow(raw, 4 * KIB, 4 * KIB, 8192), await driverRow(raw, MIB, 64 * KIB, 256)];
 const rows: Row[] = [];
-for (const pair of pairs) {
-  process.stderr.write(`measuring: ${pair.name}\n`);
-  rows.push(measure(pair));
+for (const [name, make] of Object.entries(ROWS)) {
+  if (!words.every((word) => name.includes(word))) continue;
+  process.stderr.write(`measuring: ${name}\n`);
+  rows.push(measure(await make(raw, name)));
 }
 
 if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);

@@ -22,6 +22,8 @@ export interface Pair {
   /** Does `times` operations. */
   readonly raw: (times: number) => void;
   readonly path: (times: number) => void;
+  /** Throws unless the bytes arrived. */
+  readonly check: () => void;
 }
 
 const ROUNDS = 15;
@@ -40,6 +42,7 @@ export function measure(pair: Pair): Row {
     raws.push((raw / pair.times) * 1e6);
     paths.push((path / pair.times) * 1e6);
   }
+  pair.check();
   return {
     name: pair.name,
     bytes: pair.bytes,
