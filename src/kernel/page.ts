@@ -58,8 +58,6 @@ export type ZoneName = 'DMA' | 'DMA32' | 'NORMAL';
 export class Page {
   /** Page frame number: physical address / 4096. */
   readonly pfn: number;
-  /** Physical address of its first byte. */
-  readonly phys: number;
   readonly zone: ZoneName;
   /** Place among all frames; for the allocator. */
   readonly frame: number;
@@ -93,8 +91,12 @@ export class Page {
   constructor(frame: number, pfn: number, zone: ZoneName) {
     this.frame = frame;
     this.pfn = pfn;
-    this.phys = pfn * PAGE_SIZE;
     this.zone = zone;
+  }
+
+  /** Physical address of its first byte. (A field would be a number of its own somewhere in memory.) */
+  get phys(): number {
+    return this.pfn * PAGE_SIZE;
   }
 
   /** True when every flag of the mask is set. */

@@ -47,6 +47,49 @@ export class BioMapData {
 
 const ADDRESS_END = 2 ** 64;
 
+/** The next page of a pin has to be faulted in. */
+const PIN_FAULT = 1;
+
+/** User memory on its way into a bio. Reused by later ones. */
+class Pin {
+  q: RequestQueue;
+  bio: Bio;
+  iter: ConstIovIter;
+  write = false;
+  /** The piece in hand, its bytes that do not count, and the bytes left in all. */
+  seg = 0;
+  skip = 0;
+  left = 0;
+  /** Of the piece in hand: pages that it touches, those that are pinned, and the address of the first that is not. */
+  wanted = 0;
+  got = 0;
+  rest = 0;
+  readonly pages: (Page | null)[] = [];
+
+  constructor(q: RequestQueue, bio: Bio, iter: ConstIovIter) {
+    this.q = q;
+    this.bio = bio;
+    this.iter = iter;
+  }
+
+  begin(q: RequestQueue, bio: Bio, iter: ConstIovIter): this {
+    this.q = q;
+    this.bio = bio;
+    this.iter = iter;
+    this.write = iov_iter_rw(iter) !== WRITE;
+    this.seg = iter.seg;
+    this.skip = iter.iov_offset;
+    this.left = iter.count;
+    this.got = 0;
+    return this;
+  }
+
+  nextPiece(): void {
+    this.seg++;
+    this.skip = 0;
+  }
+}
+
 export function createBioMap(k: Linux) {
   const { bio_get, bio_put } = k.bio;
   const { bio_add_pc_page } = k.bioData;
@@ -55,8 +98,9 @@ export function createBioMap(k: Linux) {
   const { allocator, locks, memory } = k;
   const records =
     k.slab.kmem_cache_create('bio_map_data', 64, 0, 0, () => new BioMapData()) ?? panic('bio_map_data');
-  /** Arrays for pages on their way from a pin to a vec. */
-  const arrays: (Page | null)[][] = [];
+  const pins: Pin[] = [];
+  /** What bio_map_user_try() could not end: for the bio_map_user_rest() that follows at once. */
+  let begun: Pin | null = null;
 
   // ---- pinned pages
 
@@ -88,30 +132,75 @@ export function createBioMap(k: Linux) {
     for (let i = 0; i < bio.bi_vcnt; i++) allocator.put(pageOf(bio, i));
   }
 
-  /** Pins what is left of an iterator into a bio: 0, also when the queue takes no more, or -EFAULT. */
-  function* pinInto(q: RequestQueue, bio: Bio, iter: ConstIovIter, pages: (Page | null)[]): Sleeps<number> {
-    const write = iov_iter_rw(iter) !== WRITE;
-    let skip = iter.iov_offset;
-    for (let s = iter.seg, left = iter.count; left > 0 && s < iter.seg + iter.nr_segs; s++, skip = 0) {
-      const vec = iter.iov[s];
-      const len = Math.min(left, (vec?.iov_len ?? 0) - skip);
+  /** Goes on with a pin as far as no page has to be faulted in: 0, also when the queue takes no more, or PIN_FAULT. */
+  function pinPresent(pin: Pin): number {
+    const { q, bio, iter, pages } = pin;
+    for (; pin.left > 0 && pin.seg < iter.seg + iter.nr_segs; pin.nextPiece()) {
+      const vec = iter.iov[pin.seg];
+      const len = Math.min(pin.left, (vec?.iov_len ?? 0) - pin.skip);
       if (vec === undefined || len <= 0) continue;
-      const base = vec.iov_base + skip;
+      const base = vec.iov_base + pin.skip;
       const offset = base & (PAGE_SIZE - 1);
-      const nr = Math.ceil((offset + len) / PAGE_SIZE);
-      let got = __get_user_pages_fast(base, nr, write, pages);
-      if (got < nr) {
-        const rest = base - offset + got * PAGE_SIZE;
-        got += Math.max(0, yield* get_user_pages_fast(rest, nr - got, write, pages, got));
+      pin.wanted = Math.ceil((offset + len) / PAGE_SIZE);
+      if (pin.got === 0) pin.got = __get_user_pages_fast(base, pin.wanted, pin.write, pages);
+      if (pin.got < pin.wanted) {
+        pin.rest = base - offset + pin.got * PAGE_SIZE;
+        return PIN_FAULT;
       }
-      if (got < nr) {
-        for (let i = 0; i < got; i++) allocator.put(pages[i] as Page);
-        return -EFAULT;
-      }
-      if (!addPinned(q, bio, pages, nr, offset, len)) return 0;
-      left -= len;
+      pin.got = 0;
+      if (!addPinned(q, bio, pages, pin.wanted, offset, len)) return 0;
+      pin.left -= len;
     }
     return 0;
+  }
+
+  /** Goes on behind PIN_FAULT: 0 or -EFAULT. */
+  function* pinRest(pin: Pin): Sleeps<number> {
+    const { pages, write } = pin;
+    do {
+      const { rest, wanted, got } = pin;
+      pin.got += Math.max(0, yield* get_user_pages_fast(rest, wanted - got, write, pages, got));
+      if (pin.got < wanted) {
+        for (let i = 0; i < pin.got; i++) allocator.put(pages[i] as Page);
+        return -EFAULT;
+      }
+    } while (pinPresent(pin) === PIN_FAULT);
+    return 0;
+  }
+
+  /** A bio for user memory, and nothing in it yet; or an errno. */
+  function allocMapped(q: RequestQueue, iter: ConstIovIter, gfp: number): ErrPtr<Bio> {
+    const nr_pages = countPages(iter, true, q.dma_alignment);
+    if (nr_pages <= 0) return nr_pages < 0 ? nr_pages : -EINVAL;
+    return k.bioSet.bio_kmalloc(gfp, nr_pages) ?? -ENOMEM;
+  }
+
+  /** What has been pinned is the bio's, or `error` and an empty one ended it. */
+  function finishMapped(pin: Pin, error: number): ErrPtr<Bio> {
+    const { bio, iter } = pin;
+    pins.push(pin);
+    if (error === 0 && bio.bi_vcnt === 0) error = -EINVAL;
+    if (error !== 0) {
+      putPages(bio);
+      bio_put(bio);
+      return error;
+    }
+    if (iov_iter_rw(iter) === WRITE) bio.bi_op = REQ_OP_WRITE;
+    bio.bi_flags |= 1 << BIO_USER_MAPPED;
+    bio_get(bio); // unmapping needs it even if it is bounced, and then it would be gone with its end
+    return bio;
+  }
+
+  /** Makes pages of a bio that the device wrote dirty and drops their pins, up to one that is locked: its number. */
+  function unpinDirty(bio: Bio, i: number): number {
+    for (; i < bio.bi_vcnt; i++) {
+      const page = pageOf(bio, i);
+      if (!locks.tryLock(page)) return i;
+      locks.setDirty(page);
+      locks.unlock(page);
+      allocator.put(page);
+    }
+    return i;
   }
 
   // ---- copies
@@ -206,30 +295,32 @@ export function createBioMap(k: Linux) {
     return bio;
   }
 
-  return {
+  const api = {
     /**
      * Makes a bio of the user memory itself; what the queue does not take any more is left out. An err-ptr: -EINVAL for
      * nothing, an overflow or an address that is not aligned for the device, -ENOMEM, -EFAULT when a page cannot be
      * pinned. The caller has two references. May sleep whatever `gfp` says.
      */
     *bio_map_user_iov(q: RequestQueue, iter: ConstIovIter, gfp: number): Sleeps<ErrPtr<Bio>> {
-      const nr_pages = countPages(iter, true, q.dma_alignment);
-      if (nr_pages <= 0) return nr_pages < 0 ? nr_pages : -EINVAL;
-      const bio = k.bioSet.bio_kmalloc(gfp, nr_pages);
-      if (bio === null) return -ENOMEM;
-      const pages = arrays.pop() ?? [];
-      let error = yield* pinInto(q, bio, iter, pages);
-      arrays.push(pages);
-      if (error === 0 && bio.bi_vcnt === 0) error = -EINVAL;
-      if (error !== 0) {
-        putPages(bio);
-        bio_put(bio);
-        return error;
-      }
-      if (iov_iter_rw(iter) === WRITE) bio.bi_op = REQ_OP_WRITE;
-      bio.bi_flags |= 1 << BIO_USER_MAPPED;
-      bio_get(bio); // unmapping needs it even if it is bounced, and then it would be gone with its end
-      return bio;
+      return api.bio_map_user_try(q, iter, gfp) ?? (yield* api.bio_map_user_rest());
+    },
+
+    /** The part of bio_map_user_iov() that never sleeps, for hot paths: null when bio_map_user_rest() has to follow. */
+    bio_map_user_try(q: RequestQueue, iter: ConstIovIter, gfp: number): ErrPtr<Bio> | null {
+      const bio = allocMapped(q, iter, gfp);
+      if (IS_ERR(bio)) return bio;
+      const pin = (pins.pop() ?? new Pin(q, bio, iter)).begin(q, bio, iter);
+      const error = pinPresent(pin);
+      if (error !== PIN_FAULT) return finishMapped(pin, error);
+      begun = pin;
+      return null;
+    },
+
+    /** Ends what bio_map_user_try() began. */
+    *bio_map_user_rest(): Sleeps<ErrPtr<Bio>> {
+      const pin = begun ?? panic('bio_map_user_rest');
+      begun = null;
+      return finishMapped(pin, yield* pinRest(pin));
     },
 
     /**
@@ -257,16 +348,36 @@ export function createBioMap(k: Linux) {
 
     /** Undoes bio_map_user_iov(): pages that the device wrote become dirty, pins and both references are dropped. */
     *bio_unmap_user(bio: Bio): Sleeps<void> {
-      if (bio.bi_op === REQ_OP_READ) {
-        for (let i = 0; i < bio.bi_vcnt; i++) {
-          const page = pageOf(bio, i);
-          if (!locks.tryLock(page)) yield* locks.lock(page);
-          locks.setDirty(page);
-          locks.unlock(page);
-          allocator.put(page);
-        }
-      } else {
-        putPages(bio);
+      const { bi_vcnt } = bio;
+      const done = api.bio_unmap_user_try(bio);
+      if (done < bi_vcnt) yield* api.bio_unmap_user_rest(bio, done);
+    },
+
+    /**
+     * The part of bio_unmap_user() that never sleeps, for hot paths: how many vecs it has done. When that is all of them
+     * so are the references; else bio_unmap_user_rest() has to follow.
+     */
+    bio_unmap_user_try(bio: Bio): number {
+      const { bi_vcnt } = bio;
+      if (bio.bi_op !== REQ_OP_READ) putPages(bio);
+      else {
+        const done = unpinDirty(bio, 0);
+        if (done < bi_vcnt) return done;
+      }
+      bio_put(bio);
+      bio_put(bio);
+      return bi_vcnt;
+    },
+
+    /** Ends what bio_unmap_user_try() began: waits for the lock of page `i` and goes on. */
+    *bio_unmap_user_rest(bio: Bio, i: number): Sleeps<void> {
+      while (i < bio.bi_vcnt) {
+        const page = pageOf(bio, i);
+        yield* locks.lock(page);
+        locks.setDirty(page);
+        locks.unlock(page);
+        allocator.put(page);
+        i = unpinDirty(bio, i + 1);
       }
       bio_put(bio);
       bio_put(bio);
@@ -302,6 +413,7 @@ export function createBioMap(k: Linux) {
       bio_put(bio);
     },
   };
+  return api;
 }
 
 const NOTHING = new IovIter();

@@ -18,7 +18,7 @@ import {
   WRITE,
 } from './bio-struct.ts';
 import { REQ_COPY_USER, type Request, type RequestQueue } from './blkdev.ts';
-import { EINVAL, EIO, ENOMEM, IS_ERR } from './errno.ts';
+import { EINVAL, EIO, ENOMEM, type ErrPtr, IS_ERR } from './errno.ts';
 import {
   type ConstIovIter,
   IovIter,
@@ -31,7 +31,8 @@ import type { Linux } from './kernel.ts';
 
 export function createBlkMap(k: Linux) {
   const { bio_endio, bio_get, bio_put } = k.bio;
-  const { bio_abort_user, bio_copy_user_iov, bio_map_user_iov, bio_uncopy_user, bio_unmap_user } = k.bioMap;
+  const { bio_abort_user, bio_copy_user_iov, bio_uncopy_user } = k.bioMap;
+  const { bio_map_user_try, bio_map_user_rest, bio_unmap_user_try, bio_unmap_user_rest } = k.bioMap;
   /** Iterators that move while the caller's stands still. */
   const iters: IovIter[] = [];
 
@@ -69,17 +70,85 @@ export function createBlkMap(k: Linux) {
     bio_put(bio);
   }
 
-  /** Bounces a bio of user memory and puts it into the request; on error it is given up. */
-  function* link(rq: Request, bio: Bio): Sleeps<number> {
-    const linked = yield* bounce(rq.q, bio);
-    if (IS_ERR(linked)) {
-      bio_abort_user(bio);
-      return linked;
-    }
-    bio_get(linked); // or a bounce bio would be gone with its end
-    const error = append(rq, linked);
-    if (error !== 0) abort(linked);
+  /** Puts a bio of user memory, or its bounce bio, into the request; on error it is given up. */
+  function link(rq: Request, bio: Bio): number {
+    bio_get(bio); // or a bounce bio would be gone with its end
+    const error = append(rq, bio);
+    if (error !== 0) abort(bio);
     return error;
+  }
+
+  /** Bounces a bio of user memory and puts it into the request; on error it is given up. */
+  function* bounceAndLink(rq: Request, bio: Bio): Sleeps<number> {
+    const linked = yield* bounce(rq.q, bio);
+    if (!IS_ERR(linked)) return link(rq, linked);
+    bio_abort_user(bio);
+    return linked;
+  }
+
+  /** Moves the iterator behind what a bio has of it; 0, or -EINVAL when that is nothing. */
+  function advance(bio: Bio, map_data: RqMapData | null, iter: IovIter): number {
+    const bytes = bio.bi_iter.bi_size;
+    if (bytes === 0 && iter.count > 0) {
+      bio_abort_user(bio); // the queue takes nothing at all
+      return -EINVAL;
+    }
+    iov_iter_advance(iter, bytes);
+    if (map_data !== null) {
+      if (map_data.null_mapped) bio.bi_flags |= 1 << BIO_NULL_MAPPED;
+      map_data.offset += bytes;
+    }
+    return 0;
+  }
+
+  /** The bio that mapTry() has made and cannot link without sleeping. */
+  let unlinked: Bio | null = null;
+
+  /** __blk_rq_map_user_iov() without a copy as far as it goes without sleeping; null: mapRest() has to follow. */
+  function mapTry(rq: Request, iter: IovIter, gfp: number): number | null {
+    const bio = bio_map_user_try(rq.q, iter, gfp);
+    if (bio === null) return null;
+    if (IS_ERR(bio)) return bio;
+    const error = advance(bio, null, iter);
+    if (error !== 0) return error;
+    if (!k.bounce.bounce_needed(rq.q, bio)) return link(rq, bio);
+    unlinked = bio;
+    return null;
+  }
+
+  function* mapRest(rq: Request, iter: IovIter): Sleeps<number> {
+    let bio: ErrPtr<Bio> | null = unlinked;
+    unlinked = null;
+    if (bio === null) {
+      bio = yield* bio_map_user_rest();
+      const error = IS_ERR(bio) ? bio : advance(bio, null, iter);
+      if (error !== 0) return error;
+    }
+    return yield* bounceAndLink(rq, bio as Bio); // errors have returned
+  }
+
+  function* mapCopy(rq: Request, map_data: RqMapData | null, iter: IovIter, gfp: number): Sleeps<number> {
+    const bio = yield* bio_copy_user_iov(rq.q, map_data, iter, gfp);
+    if (IS_ERR(bio)) return bio;
+    const error = advance(bio, map_data, iter);
+    return error !== 0 ? error : yield* bounceAndLink(rq, bio);
+  }
+
+  /** Vecs that unmapTry() has done. */
+  let unmapped = 0;
+
+  /** Unmaps a bio as far as it goes without sleeping: 0, or null when unmapRest() has to follow. */
+  function unmapTry(bio: Bio): number | null {
+    if (!bio_flagged(bio, BIO_USER_MAPPED)) return null;
+    const { bi_vcnt } = bio;
+    unmapped = bio_unmap_user_try(bio);
+    return unmapped === bi_vcnt ? 0 : null;
+  }
+
+  function* unmapRest(bio: Bio): Sleeps<number> {
+    if (!bio_flagged(bio, BIO_USER_MAPPED)) return yield* bio_uncopy_user(bio);
+    yield* bio_unmap_user_rest(bio, unmapped);
+    return 0;
   }
 
   /** The request is empty again, and says why. */
@@ -135,8 +204,10 @@ export function createBlkMap(k: Linux) {
       const { biotail } = rq;
       const i = (iters.pop() ?? new IovIter()).assign(iter);
       let error = 0;
-      do error = yield* api.__blk_rq_map_user_iov(rq, map_data, i, gfp, copy);
-      while (error === 0 && i.count > 0);
+      do {
+        if (copy) error = yield* mapCopy(rq, map_data, i, gfp);
+        else error = mapTry(rq, i, gfp) ?? (yield* mapRest(rq, i));
+      } while (error === 0 && i.count > 0);
       iters.push(i);
       if (error !== 0) {
         api.blk_rq_abort_user(rq, biotail);
@@ -154,21 +225,8 @@ export function createBlkMap(k: Linux) {
       gfp: number,
       copy: boolean,
     ): Sleeps<number> {
-      const bio = yield* copy
-        ? bio_copy_user_iov(rq.q, map_data, iter, gfp)
-        : bio_map_user_iov(rq.q, iter, gfp);
-      if (IS_ERR(bio)) return bio;
-      const bytes = bio.bi_iter.bi_size;
-      if (bytes === 0 && iter.count > 0) {
-        bio_abort_user(bio); // the queue takes nothing at all
-        return -EINVAL;
-      }
-      iov_iter_advance(iter, bytes);
-      if (map_data !== null) {
-        if (map_data.null_mapped) bio.bi_flags |= 1 << BIO_NULL_MAPPED;
-        map_data.offset += bytes;
-      }
-      return yield* link(rq, bio);
+      if (copy) return yield* mapCopy(rq, map_data, iter, gfp);
+      return mapTry(rq, iter, gfp) ?? (yield* mapRest(rq, iter));
     },
 
     /** Takes the bios behind `tail` (null: all) out of a request and gives them up: they were never sent. */
@@ -219,7 +277,8 @@ export function createBlkMap(k: Linux) {
       let result = 0;
       while (bio !== null) {
         if (!bio.live) throw new KernelBug('UNM-05', 'the bio was unmapped before', 'blk_rq_unmap_user');
-        const error = yield* api.__blk_rq_unmap_user(originalOf(bio));
+        const original = originalOf(bio);
+        const error = unmapTry(original) ?? (yield* unmapRest(original));
         if (result === 0) result = error;
         const next: Bio | null = bio.bi_next;
         bio_put(bio);
@@ -230,9 +289,7 @@ export function createBlkMap(k: Linux) {
 
     /** Unmaps one bio that is no bounce bio; its last reference is the caller's to drop. */
     *__blk_rq_unmap_user(bio: Bio): Sleeps<number> {
-      if (!bio_flagged(bio, BIO_USER_MAPPED)) return yield* bio_uncopy_user(bio);
-      yield* bio_unmap_user(bio);
-      return 0;
+      return unmapTry(bio) ?? (yield* unmapRest(bio));
     },
 
     /**
