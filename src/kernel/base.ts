@@ -18,6 +18,8 @@ import { type AllocatorOptions, PageAllocator } from './zones.ts';
 /** What a kernel needs of a computer; `Machine` of src/machine is one. */
 export interface KernelMachine extends Platform {
   readonly memory: PhysMemory;
+  /** Calls `hook` at every access of the CPU to RAM and to registers; for interrupts that come in there. */
+  onAccess?(hook: (() => void) | null): void;
 }
 
 export interface KernelBaseOptions
@@ -74,6 +76,12 @@ export function createKernelBase(options: KernelBaseOptions): KernelBase {
     warnings,
     random: random.fork('interrupts'),
   });
+  if ((options.accessChance ?? 0) > 0) {
+    // Who looks at memory while nothing of the kernel runs is no code of the kernel, and is not interrupted.
+    machine.onAccess?.(() => {
+      if (cpu.current !== null || cpu.inInterrupt) interrupts.maybeInterrupt();
+    });
+  }
   const chooser = options.order === 'seeded' ? { chooser: random.fork('tasks') } : {};
   const scheduler = new Scheduler({ ...options, platform: machine, cpu, interrupts, ...chooser });
   const frames = new PageFrames(memory);

@@ -14,6 +14,7 @@ import type { ControllerDescription, ControllerKind, Profile } from '../controll
 import type { Disk } from './disk.ts';
 import { MachineError } from './errors.ts';
 import type { HardwareExports } from './module.ts';
+import type { AccessHook } from './phys-mem.ts';
 
 export type ResetKind = 'power-on' | 'bus' | 'function';
 
@@ -75,6 +76,7 @@ export class Controller {
   readonly #hw: HardwareExports;
   readonly #u32: Uint32Array;
   readonly #disks = new Map<string, Disk>();
+  readonly #access: AccessHook;
 
   constructor(
     hw: HardwareExports,
@@ -84,8 +86,10 @@ export class Controller {
     description: ControllerDescription,
     profile: Profile,
     line: number,
+    access: AccessHook,
   ) {
     this.#hw = hw;
+    this.#access = access;
     this.#u32 = new Uint32Array(buffer);
     this.offset = offset;
     this.name = name;
@@ -99,23 +103,36 @@ export class Controller {
   // Register accesses. On ISA, bar 0 is the board's range of ports and `at` the port's number in it.
 
   read8(bar: number, at: number): number {
-    return this.#hw.barRead(this.offset, bar, at, 1) & 0xff;
+    return this.#read(bar, at, 1) & 0xff;
   }
   read16(bar: number, at: number): number {
-    return this.#hw.barRead(this.offset, bar, at, 2) & 0xffff;
+    return this.#read(bar, at, 2) & 0xffff;
   }
   /** Unsigned. */
   read32(bar: number, at: number): number {
-    return this.#hw.barRead(this.offset, bar, at, 4) >>> 0;
+    return this.#read(bar, at, 4) >>> 0;
   }
   write8(bar: number, at: number, value: number): void {
-    this.#hw.barWrite(this.offset, bar, at, 1, value & 0xff);
+    this.#write(bar, at, 1, value & 0xff);
   }
   write16(bar: number, at: number, value: number): void {
-    this.#hw.barWrite(this.offset, bar, at, 2, value & 0xffff);
+    this.#write(bar, at, 2, value & 0xffff);
   }
   write32(bar: number, at: number, value: number): void {
-    this.#hw.barWrite(this.offset, bar, at, 4, value);
+    this.#write(bar, at, 4, value);
+  }
+
+  // What hears of accesses hears of them afterwards: a device may ask for attention because of this one.
+
+  #read(bar: number, at: number, size: number): number {
+    const value = this.#hw.barRead(this.offset, bar, at, size);
+    if (this.#access.run !== null) this.#access.run();
+    return value;
+  }
+
+  #write(bar: number, at: number, size: number, value: number): void {
+    this.#hw.barWrite(this.offset, bar, at, size, value);
+    if (this.#access.run !== null) this.#access.run();
   }
 
   /** A configuration read of 1, 2 or 4 bytes; all ones on ISA. */

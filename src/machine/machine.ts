@@ -37,7 +37,7 @@ import { MachineError } from './errors.ts';
 import { type Fault, writeFault } from './faults.ts';
 import { HostMedia } from './host-media.ts';
 import { type Flavour, type HardwareExports, instantiate, loadModule } from './module.ts';
-import { type BackedRegion, PhysMem, type RamRegion } from './phys-mem.ts';
+import { type AccessHook, type BackedRegion, PhysMem, type RamRegion } from './phys-mem.ts';
 
 const MIB = 2 ** 20;
 
@@ -105,6 +105,7 @@ export class Machine {
   readonly #u32: Uint32Array;
   readonly #controllers: Controller[] = [];
   readonly #disks: Disk[] = [];
+  readonly #access: AccessHook = { run: null };
   #lineUse = 0;
   #memoryBase = 0xfe000000;
   #ioBase = 0xc000;
@@ -131,6 +132,7 @@ export class Machine {
     this.memory = new PhysMem(
       this.buffer,
       layout.map((region) => this.#addRam(region)),
+      this.#access,
     );
     this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
     if (this.guard.watchesWrites) {
@@ -157,7 +159,16 @@ export class Machine {
     if (offset === 0) throw new MachineError(`no room for another ${description.kind} controller`);
     const number = this.#controllers.filter((other) => other.kind === description.kind).length;
     const name = `${description.kind}.${number}`;
-    const controller = new Controller(this.#hw, this.buffer, offset, name, description, profile, line);
+    const controller = new Controller(
+      this.#hw,
+      this.buffer,
+      offset,
+      name,
+      description,
+      profile,
+      line,
+      this.#access,
+    );
     this.guard.introduce(controller);
     this.tracer.introduce(controller);
     const next = controller.enable(this.#memoryBase, this.#ioBase);
@@ -285,6 +296,14 @@ export class Machine {
   /** Counts every change of a line and every message. */
   get irqChanges(): number {
     return this.#u32[AT_IRQ_CHANGES >>> 2] as number;
+  }
+
+  /**
+   * Has `hook` called at every access of the CPU: before one to RAM, after one to a register. That is where a kernel may
+   * let an interrupt come in. Null: nobody, which costs one comparison an access.
+   */
+  onAccess(hook: (() => void) | null): void {
+    this.#access.run = hook;
   }
 
   /** The lowest message-signalled vector that is pending, taken off the list; −1: none. */

@@ -25,6 +25,11 @@ export interface ByteWatch {
   copied(to: number, from: number, bytes: number): void;
 }
 
+/** Something that is to happen at every access of the CPU to RAM or to a register; one for the whole machine. */
+export interface AccessHook {
+  run: (() => void) | null;
+}
+
 /**
  * Physical memory as the CPU sees it. Addresses are numbers from 0 to 2^53 − 1. Every method throws BusError
  * where an access meets no RAM, before it changes anything. Multi-byte values are little endian and may be
@@ -44,8 +49,10 @@ export class PhysMem {
   #offset = 0;
   #index = 0;
   #watch: ByteWatch | null = null;
+  readonly #access: AccessHook;
 
-  constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[]) {
+  constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[], access: AccessHook) {
+    this.#access = access;
     this.#u8 = new Uint8Array(buffer);
     this.#u16 = new Uint16Array(buffer);
     this.#u32 = new Uint32Array(buffer);
@@ -72,10 +79,12 @@ export class PhysMem {
   }
 
   read8(address: number): number {
+    if (this.#access.run !== null) this.#access.run();
     return this.#u8[this.#find(address, 1)] as number;
   }
 
   read16(address: number): number {
+    if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 2);
     if ((at & 1) === 0) return this.#u16[at >>> 1] as number;
     return (this.#u8[at] as number) | ((this.#u8[at + 1] as number) << 8);
@@ -83,6 +92,7 @@ export class PhysMem {
 
   /** Unsigned. */
   read32(address: number): number {
+    if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 4);
     if ((at & 3) === 0) return this.#u32[at >>> 2] as number;
     const high = ((this.#u8[at + 2] as number) << 16) | ((this.#u8[at + 3] as number) << 24);
@@ -90,12 +100,14 @@ export class PhysMem {
   }
 
   write8(address: number, value: number): void {
+    if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 1);
     this.#u8[at] = value;
     if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 1);
   }
 
   write16(address: number, value: number): void {
+    if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 2);
     if ((at & 1) === 0) this.#u16[at >>> 1] = value;
     else {
@@ -106,6 +118,7 @@ export class PhysMem {
   }
 
   write32(address: number, value: number): void {
+    if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 4);
     if ((at & 3) === 0) this.#u32[at >>> 2] = value;
     else for (let i = 0; i < 4; i++) this.#u8[at + i] = value >>> (8 * i);
@@ -114,6 +127,7 @@ export class PhysMem {
 
   /** Writes four dwords in a row, as descriptors are made of, with one look for where they go. */
   write4x32(address: number, a: number, b: number, c: number, d: number): void {
+    if (this.#access.run !== null) this.#access.run();
     if ((address & 3) !== 0 || address < this.#base || address + 16 > this.#end) {
       this.write32(address, a);
       this.write32(address + 4, b);
@@ -133,6 +147,7 @@ export class PhysMem {
 
   /** Fills `length` bytes at `address` with `byte`. */
   fill(address: number, byte: number, length: number): void {
+    if (this.#access.run !== null) this.#access.run();
     this.#check(address, length);
     this.#pieces(address, length, (at, n) => {
       this.#u8.fill(byte, at, at + n);
@@ -143,6 +158,7 @@ export class PhysMem {
 
   /** Copies `length` bytes from `from` to `to`; the ranges may overlap. */
   copy(to: number, from: number, length: number): void {
+    if (this.#access.run !== null) this.#access.run();
     if (length === 0) return;
     const target = this.#tryRun(to, length);
     const targetIndex = this.#index + target - this.#offset;
@@ -175,6 +191,7 @@ export class PhysMem {
 
   /** Copies `length` bytes at `address` into `into`, from its index `start` on. */
   readInto(address: number, into: Uint8Array, start = 0, length = into.length - start): void {
+    if (this.#access.run !== null) this.#access.run();
     this.#check(address, length);
     let done = start;
     this.#pieces(address, length, (at, n) => {
@@ -186,6 +203,7 @@ export class PhysMem {
 
   /** Copies `length` bytes of `bytes`, from its index `start` on, to `address`. */
   writeBytes(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): void {
+    if (this.#access.run !== null) this.#access.run();
     this.#check(address, length);
     let done = start;
     this.#pieces(address, length, (at, n) => {
@@ -198,6 +216,7 @@ export class PhysMem {
 
   /** Whether `length` bytes at `address` are those of `bytes` from its index `start` on. */
   equals(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): boolean {
+    if (this.#access.run !== null) this.#access.run();
     this.#check(address, length);
     let done = start;
     return this.#pieces(address, length, (at, n) => {
