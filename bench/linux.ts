@@ -72,63 +72,44 @@ class Reads {
   }
 
   *#reader(count: number): Sleeps<void> {
-    const { depth } = this.#options;
-    for (let done = 0; done < count; done += depth) {
-      if (depth === 1) {
-        yield* this.#readOne(this.#slots[0] as Slot);
-        continue;
+    const linux = this.#linux;
+    const { queue } = this.#gendisk;
+    const slots = this.#slots;
+    for (let done = 0; done < count; done += slots.length) {
+      for (const slot of slots) {
+        const rq = yield* linux.blk_get_request(queue, READ, GFP_KERNEL);
+        if (IS_ERR(rq)) throw new Error(`no request: ${rq}`);
+        this.#fill(slot, rq);
+        const error = yield* linux.blk_rq_map_user_iov(queue, rq, null, slot.iter, GFP_KERNEL);
+        if (error !== 0) throw new Error(`not mapped: ${error}, ${rq.map_error}`);
+        slot.bio = rq.bio; // what unmapping wants: a bounced one is not the same at the end
+        if (slots.length > 1) linux.blk_execute_rq_nowait(queue, this.#gendisk, rq, false, wakeReader);
+        else yield* linux.blk_execute_rq(queue, this.#gendisk, rq, false);
       }
-      for (let i = 0; i < depth; i++) yield* this.#begin(this.#slots[i] as Slot);
-      for (let i = 0; i < depth; i++) yield* this.#end(this.#slots[i] as Slot);
+      for (const slot of slots) {
+        const rq = slot.rq as Request; // fill() left it
+        if (slots.length > 1 && !rq.wait.tryWait()) yield* rq.wait.wait();
+        if (rq.errors !== 0 || rq.resid_len !== 0) throw new Error(`a read ended with ${rq.errors}`);
+        rq.bio = null;
+        const error = yield* linux.blk_rq_unmap_user(slot.bio);
+        if (error !== 0) throw new Error(`not unmapped: ${error}`);
+        linux.blk_put_request(rq);
+      }
     }
   }
 
-  *#readOne(slot: Slot): Sleeps<void> {
-    const linux = this.#linux;
-    const rq = yield* this.#map(slot);
-    const error = yield* linux.blk_execute_rq(this.#gendisk.queue, this.#gendisk, rq, false);
-    yield* this.#unmap(slot, rq, error);
-  }
-
-  *#begin(slot: Slot): Sleeps<void> {
-    const rq = yield* this.#map(slot);
-    rq.wait.reset();
-    this.#linux.blk_execute_rq_nowait(this.#gendisk.queue, this.#gendisk, rq, false, wakeReader);
-    slot.rq = rq;
-  }
-
-  *#end(slot: Slot): Sleeps<void> {
-    const rq = slot.rq as Request; // begin() left it
-    if (!rq.wait.tryWait()) yield* rq.wait.wait();
-    yield* this.#unmap(slot, rq, rq.errors);
-  }
-
-  *#map(slot: Slot): Sleeps<Request> {
-    const linux = this.#linux;
-    const { queue } = this.#gendisk;
+  /** The next read: the command, and where its bytes go. */
+  #fill(slot: Slot, rq: Request): void {
     const { bytes } = this.#options;
     const at = this.#next;
     this.#next = at + 2 * bytes > SPAN ? 0 : at + bytes;
-    const rq = yield* linux.blk_get_request(queue, READ, GFP_KERNEL);
-    if (IS_ERR(rq)) throw new Error(`no request: ${rq}`);
-    linux.blk_rq_set_block_pc(rq);
+    this.#linux.blk_rq_set_block_pc(rq);
     rq.cmd_len = buildTransfer(rq.cmd, false, at / SECTOR, bytes / SECTOR, false);
+    rq.wait.reset();
+    slot.rq = rq;
     slot.vec.iov_base = USER_ADDRESS + at;
     slot.vec.iov_len = bytes;
     iov_iter_init(slot.iter, READ, slot.iov, 1, bytes);
-    const unmapped = yield* linux.blk_rq_map_user_iov(queue, rq, null, slot.iter, GFP_KERNEL);
-    if (unmapped !== 0) throw new Error(`not mapped: ${unmapped}, ${rq.map_error}`);
-    slot.bio = rq.bio;
-    return rq;
-  }
-
-  *#unmap(slot: Slot, rq: Request, error: number): Sleeps<void> {
-    const linux = this.#linux;
-    if (error !== 0 || rq.resid_len !== 0) throw new Error(`a read ended with ${error}`);
-    rq.bio = null;
-    const copied = yield* linux.blk_rq_unmap_user(slot.bio);
-    if (copied !== 0) throw new Error(`not unmapped: ${copied}`);
-    linux.blk_put_request(rq);
   }
 }
 

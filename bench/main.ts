@@ -1,6 +1,7 @@
 // npm run bench [-- --json] [-- WORD]: what the way through the emulator costs, as ratios to raw memory.copy of
 // the same bytes in the same run. Higher is better; 1 is as fast as memory.copy. WORD picks rows by name.
 
+import { spawnSync } from 'node:child_process';
 import { driverRow, SPAN } from './driver.ts';
 import { linuxRow } from './linux.ts';
 import { measure, type Pair, type Row } from './measure.ts';
@@ -12,7 +13,6 @@ const MIB = 2 ** 20;
 const SMALL = SPAN / (4 * KIB);
 const LARGE = SPAN / MIB;
 
-/** Made one after the other: each has a machine of its own. */
 const ROWS: Readonly<Record<string, (raw: RawCopy, name: string) => Promise<Pair>>> = {
   'AHCI alone, 4 KiB, depth 32': (raw, name) => driverRow(name, raw, 4 * KIB, 4 * KIB, SMALL),
   'AHCI alone, 1 MiB in 16 segments, depth 32': (raw, name) => driverRow(name, raw, MIB, 64 * KIB, 8 * LARGE),
@@ -34,17 +34,31 @@ const ROWS: Readonly<Record<string, (raw: RawCopy, name: string) => Promise<Pair
     linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE, bounce: 'swiotlb' }),
 };
 
-const words = process.argv.slice(2).filter((word) => word !== '--json');
-const raw = await rawCopy(SPAN);
-const rows: Row[] = [];
-for (const [name, make] of Object.entries(ROWS)) {
-  if (!words.every((word) => name.includes(word))) continue;
+const ROW = '--row';
+
+/** Measures a row in a process of its own: what the engine learns from one machine slows the next one down. */
+function measureApart(name: string): Row {
   process.stderr.write(`measuring: ${name}\n`);
-  rows.push(measure(await make(raw, name)));
+  const [, script = ''] = process.argv;
+  const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, script, ROW, name], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`the row "${name}" failed`);
+  return JSON.parse(stdout) as Row; // written below, by the other process
 }
 
-if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
-else {
+async function measureHere(name: string): Promise<void> {
+  const make = ROWS[name];
+  if (make === undefined) throw new Error(`there is no row "${name}"`);
+  process.stdout.write(JSON.stringify(measure(await make(await rawCopy(SPAN), name))));
+}
+
+function report(rows: readonly Row[]): void {
+  if (process.argv.includes('--json')) {
+    process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+    return;
+  }
   process.stdout.write(
     '| row | ratio to raw copy | lowest–highest | ns an operation | ns raw |\n|---|---|---|---|---|\n',
   );
@@ -54,4 +68,12 @@ else {
       `| ${name} | ${ratio.toFixed(2)} | ${range} | ${ns.toFixed(0)} | ${rawNs.toFixed(0)} |\n`,
     );
   }
+}
+
+const [, , first, second = ''] = process.argv;
+if (first === ROW) await measureHere(second);
+else {
+  const words = process.argv.slice(2).filter((word) => word !== '--json');
+  const names = Object.keys(ROWS).filter((name) => words.every((word) => name.includes(word)));
+  report(names.map(measureApart));
 }

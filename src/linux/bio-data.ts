@@ -1,6 +1,6 @@
 // The memory of a bio: adding pages, copying, filling, dirtying (block/bio.c of 4.8).
 
-import { type Page, type Sleeps, Work } from '../kernel/index.ts';
+import { PAGE_SIZE, type Page, type Sleeps, Work } from '../kernel/index.ts';
 import { bio_advance_iter, bio_flagged, bvec_iter_len, bvec_iter_phys } from './bio-iter.ts';
 import { BIO_CLONED, BIO_SEG_VALID, type Bio, type BioQueue, type BioVec, BvecIter } from './bio-struct.ts';
 import { ENOMEM } from './errno.ts';
@@ -77,7 +77,7 @@ export function createBioData(k: Linux) {
         Object.assign(bio, { bi_flags, bi_phys_segments, bi_seg_front_size, bi_seg_back_size });
         return 0;
       }
-      if (prev !== undefined && endOf(prev) === page.phys + off) bio.bi_flags &= ~(1 << BIO_SEG_VALID);
+      if (prev !== undefined && touches(prev, page, off)) bio.bi_flags &= ~(1 << BIO_SEG_VALID);
       return len;
     },
 
@@ -190,7 +190,8 @@ function appendPage(bio: Bio, page: Page, len: number, off: number): BioVec | nu
   return vec;
 }
 
-/** Physical address behind the last byte of a vec in use. */
-function endOf(vec: BioVec): number {
-  return (vec.bv_page?.phys ?? 0) + vec.bv_offset + vec.bv_len;
+/** Whether the byte at `off` of a page follows a vec's last one in memory. In page numbers: addresses are no integers. */
+function touches(vec: BioVec, page: Page, off: number): boolean {
+  const last = vec.bv_page;
+  return last !== null && (page.pfn - last.pfn) * PAGE_SIZE + off === vec.bv_offset + vec.bv_len;
 }
