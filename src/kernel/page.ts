@@ -58,31 +58,31 @@ export type ZoneName = 'DMA' | 'DMA32' | 'NORMAL';
 export class Page {
   /** Page frame number: physical address / 4096. */
   readonly pfn: number;
-  readonly zone: ZoneName;
-  /** Place among all frames; for the allocator. */
-  readonly frame: number;
   /** PG_… bits. */
   flags = 0;
   /** References; 0: free. Of a compound only the head's counts. */
   _count = 0;
-  /** Page tables entries that map it (Linux counts from −1). Of a huge page only the head's counts. */
-  _mapcount = 0;
+  /** The compound's first page, for the others; null for a head or a single page. */
+  head: Page | null = null;
   /** The page cache it is in. */
   mapping: AddressSpaceMapping | null = null;
+  /** Who locked it, if a task did. */
+  locker: Task | null = null;
+  /** Sleepers for the lock or for the end of writeback; made when first needed. */
+  waiters: WaitQueue | null = null;
+  /** Page tables entries that map it (Linux counts from −1). Of a huge page only the head's counts. */
+  _mapcount = 0;
   /** Its place in `mapping`, or in anonymous memory, in pages. */
   index = 0;
   /** Anonymous memory of a process (Linux: PageAnon). */
   anon = false;
   /** What the owner hangs on it (Linux: buffer heads); with PG_private. */
   private: unknown = null;
-  /** The compound's first page, for the others; null for a head or a single page. */
-  head: Page | null = null;
   /** Of a head: 2^order pages belong together. */
   order = 0;
-  /** Who locked it, if a task did. */
-  locker: Task | null = null;
-  /** Sleepers for the lock or for the end of writeback; made when first needed. */
-  waiters: WaitQueue | null = null;
+  readonly zone: ZoneName;
+  /** Place among all frames; for the allocator. */
+  readonly frame: number;
   /** What it was allocated for. */
   tag = '';
   /** Number of its allocation; later ones are greater. */
