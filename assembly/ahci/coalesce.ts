@@ -12,20 +12,28 @@ export function coalesce(d: Ahci, p: Port): void {
   d.cccDone++;
   const wanted = (d.cccControl >>> AHCI_CCC_CC_SHIFT) & 0xff;
   if (wanted != 0 && d.cccDone >= wanted) signal(d);
+  else arm(d);
 }
 
 /** Commands were issued: the timer runs while some are outstanding. */
 export function coalesceIssued(d: Ahci): void {
-  if ((d.cccControl & AHCI_CCC_EN) == 0 || d.cccTimer != 0 || !outstanding(d)) return;
-  const milliseconds = <u64>(d.cccControl >>> AHCI_CCC_TV_SHIFT);
+  if ((d.cccControl & AHCI_CCC_EN) != 0 && outstanding(d)) arm(d);
+}
+
+/** Starts the timer where it does not run. A time of 0 is reserved ([1] 3.1.6) and counts as the shortest. */
+function arm(d: Ahci): void {
+  if (d.cccTimer != 0) return;
+  const milliseconds = <u64>max<u32>(1, d.cccControl >>> AHCI_CCC_TV_SHIFT);
   if (schedule(d, EVENT_COALESCE, 0, milliseconds * MILLISECOND)) d.cccTimer = 1;
 }
 
-/** EVENT_COALESCE: the timer has run out. */
+/**
+ * EVENT_COALESCE: the timer has run out. With nothing to report it stays off until a command is issued or ends: one
+ * that never ends must not keep the clock busy.
+ */
 export function coalesceTimeout(d: Ahci): void {
   d.cccTimer = 0;
   if (d.cccDone != 0) signal(d);
-  else coalesceIssued(d);
 }
 
 /** The feature is switched, or the HBA reset: counts and timer begin anew. */

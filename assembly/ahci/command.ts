@@ -11,6 +11,7 @@ import {
   STEP_END,
   STEP_MEDIA,
   STEP_SILENT,
+  showTask,
   succeed,
   toHost,
 } from '../ata/device';
@@ -22,7 +23,7 @@ import { dmaFetch, dmaStore } from '../bus/dma';
 import { moveBuffer, moveEnd, moveRequest } from '../bus/mover';
 import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
-import { MEDIA_PENDING } from '../media/codes';
+import { MEDIA_OK, MEDIA_PENDING } from '../media/codes';
 import { diskOf, endRequest, finishRequest, Request } from '../media/media';
 import { coalesce } from './coalesce';
 import { giveUp, hostError, interfaceError } from './errors';
@@ -104,7 +105,8 @@ function issue(d: Ahci, p: Port, n: u32): void {
   if (bytes != 0 && dmaFetch(d, table, fis, bytes) != DMA_OK) return hostError(d, p);
   if (dwords < REGISTER_DWORDS || load<u8>(fis) != FIS_REGISTER_H2D) return interfaceError(d, p);
   d.commands++;
-  p.tfd |= ATA_STATUS_BSY;
+  // What the last command left is void from here on: a driver that polls must not take its error for this one's.
+  p.tfd = (p.tfd & ~(ATA_STATUS_ERR | ATA_STATUS_DF)) | ATA_STATUS_BSY;
   if ((load<u8>(fis, 1) & FIS_COMMAND) == 0) return control(d, p, n, flags, load<u8>(fis, 15));
   const s = slotAt(p, n);
   s.header = flags;
@@ -156,10 +158,7 @@ function accept(d: Ahci, p: Port, n: u32, s: Slot): void {
   p.ci &= ~(1 << n);
   const tag = s.tag;
   if (tag != n) memory.copy(changetype<usize>(slotAt(p, tag)), changetype<usize>(s), offsetof<Slot>());
-  const a = ataOf(p);
-  a.count = s.count;
-  a.lba = s.lba;
-  a.device = s.device;
+  showTask(ataOf(p), s);
   p.active |= 1 << tag;
   if (postRegister(d, p, false)) startMedia(d, p, tag, slotAt(p, tag));
 }
@@ -262,6 +261,10 @@ export function mediaDone(d: Ahci, r: Request): void {
 }
 
 function mediaEnd(d: Ahci, p: Port, n: u32, s: Slot, r: Request, status: u32): void {
+  // PRDBC of a read ends where the medium's data did.
+  if (status != MEDIA_OK && toHost(s)) {
+    s.moved = <u32>min(<u64>s.moved, (r.errorSector - s.sector) << diskOf(r).sectorShift);
+  }
   const step = ataMediaDone(ataOf(p), s, r, status);
   endRequest(r);
   s.request = 0;
@@ -284,7 +287,7 @@ function endQueued(d: Ahci, p: Port, tag: u32): void {
   if (bad) giveUp(p);
   if (!postSetBits(d, p, bit)) return;
   finish(d, p);
-  if (bad) return taskFileError(d, p);
+  if (bad) return taskFileError(d, p, AHCI_IS_SDBS);
   p.sact &= ~bit;
   coalesce(d, p);
   raise(d, p, AHCI_IS_SDBS);
@@ -319,7 +322,7 @@ function endRegister(d: Ahci, p: Port, n: u32, s: Slot): void {
   if (!storeCount(d, p, n, s) || !postRegister(d, p, true)) return;
   if (bad) {
     finish(d, p);
-    taskFileError(d, p);
+    taskFileError(d, p, AHCI_IS_DHRS);
     return;
   }
   close(d, p, n);
@@ -350,8 +353,12 @@ function finish(d: Ahci, p: Port): void {
   trace(TRACE_COMPLETE, d.id, d.command, ataOf(p).status, 0, 0);
 }
 
-/** An error in the task file stops the port; neither DHRS nor SDBS is set ([1] 5.3.13, ERR:FatalTaskfile). */
-function taskFileError(d: Ahci, p: Port): void {
+/**
+ * An error in the task file stops the port. The states of [1] 5.3.13 (ERR:FatalTaskfile) leave the bit of the frame
+ * that brought it out; boards set it too (their drivers log 40000001h and 40000008h), and firmware that polls for
+ * DHRS alone waits for it.
+ */
+function taskFileError(d: Ahci, p: Port, frame: u32): void {
   p.stopped = 1;
-  raise(d, p, AHCI_IS_TFES);
+  raise(d, p, AHCI_IS_TFES | frame);
 }

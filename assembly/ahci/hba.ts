@@ -69,6 +69,7 @@ export class Ahci extends Device {
   linkEvents: u32;
   descriptorInterrupts: u32;
   pioRegisterFis: u32;
+  wideCounts: u32;
 }
 
 @unmanaged

@@ -1,5 +1,5 @@
 // The link of a port: COMRESET, speed, signature, plugging ([1] 10.4, 3.3.10, 3.3.11; references in hba.ts).
-import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataPowerOn } from '../ata/device';
+import { ATA_QUEUES, ATA_SERIAL, ATA_WIDE_COUNTS, AtaDevice, ataPowerOn } from '../ata/device';
 import { ATA_STATUS_BSY } from '../ata/regs';
 import { cancel, schedule } from '../bus/clock';
 import { giveUp } from './errors';
@@ -84,6 +84,7 @@ function establish(d: Ahci, p: Port): void {
   const a = ataOf(p);
   a.generation = speed;
   a.transport = ATA_SERIAL | ((d.cap & AHCI_CAP_SNCQ) != 0 ? ATA_QUEUES : 0);
+  if (d.wideCounts != 0) a.transport |= ATA_WIDE_COUNTS;
 }
 
 /**

@@ -73,6 +73,7 @@ import {
   PROFILE_STAGGERED,
   PROFILE_VERSION,
   PROFILE_WIDE,
+  PROFILE_WIDE_COUNTS,
 } from './regs';
 import { resetAll } from './reset';
 
@@ -130,6 +131,7 @@ function claim(d: Ahci): void {
   d.linkEvents = profileWord(PROFILE_LINK_EVENTS);
   d.descriptorInterrupts = profileWord(PROFILE_DESCRIPTOR_INTERRUPTS);
   d.pioRegisterFis = profileWord(PROFILE_PIO_REGISTER_FIS);
+  d.wideCounts = profileWord(PROFILE_WIDE_COUNTS);
 }
 
 function flag(word: u32, bit: u32): u32 {

@@ -208,3 +208,4 @@ export const PROFILE_INDEX_PAIR = 22;
 export const PROFILE_LINK_EVENTS = 23;
 export const PROFILE_DESCRIPTOR_INTERRUPTS = 24;
 export const PROFILE_PIO_REGISTER_FIS = 25;
+export const PROFILE_WIDE_COUNTS = 26;

@@ -11,6 +11,7 @@ import {
 import { beginRequest, Request } from '../media/media';
 import {
   ATA_QUEUES,
+  ATA_WIDE_COUNTS,
   AtaDevice,
   AtaTask,
   abort,
@@ -268,7 +269,7 @@ function powerAndIdentity(a: AtaDevice, t: AtaTask): u32 {
 /** A transfer whose count is in the count field, where 0 means as many as the field cannot say. */
 function counted(a: AtaDevice, t: AtaTask, protocol: u32, fua: bool): u32 {
   const wide = isExtended(t);
-  const n = t.count & (wide ? 0xffff : 0xff);
+  const n = t.count & (wide || (a.transport & ATA_WIDE_COUNTS) != 0 ? 0xffff : 0xff);
   t.sectors = n != 0 ? n : wide ? 65536 : 256;
   return transfer(a, t, protocol, fua);
 }

@@ -9,6 +9,7 @@
 import { reserve } from '../bus/arena';
 import { Disk } from '../media/media';
 import {
+  ATA_BLOCK_MAX,
   ATA_DEVICE_LBA,
   ATA_DIAGNOSTIC_PASSED,
   ATA_ERROR_ABRT,
@@ -47,12 +48,14 @@ export const ATA_BUFFER_BYTES: u32 = 4096;
 export const ATA_SERIAL: u32 = 1;
 /** The transport can do FPDMA. */
 export const ATA_QUEUES: u32 = 2;
+/** 28-bit commands take all 16 bits of the count that a Register FIS carries. */
+export const ATA_WIDE_COUNTS: u32 = 4;
 
 @unmanaged
 export class AtaDevice {
   /** Offset of the medium, 0: no device here. */
   disk: u32;
-  /** ATA_SERIAL, ATA_QUEUES. */
+  /** ATA_SERIAL, ATA_QUEUES, ATA_WIDE_COUNTS. */
   transport: u32;
   /** Serial ATA generation of the link, as IDENTIFY word 77 reports it. */
   generation: u32;
@@ -142,6 +145,11 @@ export function diskOfAta(a: AtaDevice): Disk {
   return changetype<Disk>(<usize>a.disk);
 }
 
+/** Most sectors of a block of the MULTIPLE commands: IDENTIFY word 47. */
+export function multipleMax(a: AtaDevice): u32 {
+  return ATA_BLOCK_MAX >>> diskOfAta(a).sectorShift;
+}
+
 /** Power-on, and COMRESET or RESET-: every setting is the default one ([1] 7.47). */
 export function ataPowerOn(a: AtaDevice): void {
   a.keepSettings = 0;
@@ -180,13 +188,18 @@ export function setSignature(a: AtaDevice): void {
   a.device = 0;
 }
 
-/** Ends a command with what it was sent with in the task file. */
-export function succeed(a: AtaDevice, t: AtaTask): u32 {
+/** A good status over what a command was sent with, and no trace of what ended before it. */
+export function showTask(a: AtaDevice, t: AtaTask): void {
   a.status = ATA_STATUS_GOOD;
   a.error = 0;
   a.count = t.count;
   a.lba = t.lba;
   a.device = t.device;
+}
+
+/** Ends a command with what it was sent with in the task file. */
+export function succeed(a: AtaDevice, t: AtaTask): u32 {
+  showTask(a, t);
   a.queued &= isQueued(t) ? ~((<u32>1) << t.tag) : ~(<u32>0);
   return STEP_END;
 }

@@ -1,6 +1,6 @@
 // IDENTIFY DEVICE: 256 words that say what the disk is ([1] 7.16.7; references in device.ts).
-import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta } from './device';
-import { ATA_DSM_BLOCKS, ATA_LBA28_MAX, ATA_MULTIPLE_MAX } from './regs';
+import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta, multipleMax } from './device';
+import { ATA_DSM_BLOCKS, ATA_LBA28_MAX } from './regs';
 
 const MODEL: StaticArray<u8> = [
   0x42, 0x41, 0x43, 0x4b, 0x50, 0x4c, 0x41, 0x4e, 0x45, 0x20, 0x41, 0x54, 0x41, 0x20, 0x44, 0x49, 0x53, 0x4b,
@@ -64,7 +64,7 @@ function strings(words: usize, id: u32): void {
 function capabilities(a: AtaDevice, words: usize): void {
   const mode = a.transferMode;
   const serial = (a.transport & ATA_SERIAL) != 0;
-  set(words, 47, 0x8000 | ATA_MULTIPLE_MAX);
+  set(words, 47, 0x8000 | multipleMax(a));
   set(words, 48, 0x4000);
   // LBA, DMA, IORDY, standard standby timer values.
   set(words, 49, 0x2f00);

@@ -115,8 +115,8 @@ export const ATA_POWER_STANDBY = 0x00;
 export const ATA_POWER_IDLE = 0x80;
 export const ATA_POWER_ACTIVE = 0xff;
 
-/** Most sectors that one data request block of the MULTIPLE commands holds (IDENTIFY word 47). */
-export const ATA_MULTIPLE_MAX = 16;
+/** Most bytes that one data request block holds: those of a Data FIS (SATA 2.6, 10.3.11). */
+export const ATA_BLOCK_MAX = 8192;
 /** Sectors that 28-bit commands reach. */
 export const ATA_LBA28_MAX = 0x0fffffff;
 

@@ -1,5 +1,5 @@
 // Commands that change how an ATA disk behaves (references in device.ts).
-import { AtaDevice, AtaTask, abort, diskOfAta, succeed } from './device';
+import { AtaDevice, AtaTask, abort, diskOfAta, multipleMax, succeed } from './device';
 import {
   ATA_FEATURE_LOOK_AHEAD,
   ATA_FEATURE_NO_LOOK_AHEAD,
@@ -8,7 +8,6 @@ import {
   ATA_FEATURE_REVERT,
   ATA_FEATURE_TRANSFER_MODE,
   ATA_FEATURE_WRITE_CACHE,
-  ATA_MULTIPLE_MAX,
 } from './regs';
 
 /** SET FEATURES ([1] 7.47): what the disk does not have is aborted. */
@@ -65,7 +64,7 @@ function isTransferMode(mode: u32): bool {
 /** SET MULTIPLE MODE ([1] 7.50): a power of two up to word 47's maximum, or 0 for none. */
 export function setMultiple(a: AtaDevice, t: AtaTask): u32 {
   const n = t.count & 0xff;
-  if (n > <u32>ATA_MULTIPLE_MAX || (n & (n - 1)) != 0) return abort(a, t);
+  if (n > multipleMax(a) || (n & (n - 1)) != 0) return abort(a, t);
   a.multiple = n;
   return succeed(a, t);
 }

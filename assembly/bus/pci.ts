@@ -163,6 +163,7 @@ export function configRead(d: Device, at: u32, size: u32): u32 {
 /** A write of 1, 2 or 4 bytes: only writable bits change, written ones clear the clearable bits. */
 export function configWrite(d: Device, at: u32, size: u32, value: u32): void {
   const f = functionOf(d);
+  const state = powerState(f);
   for (let i: u32 = 0; i < size; i++) {
     if (at + i >= CONFIG_BYTES) break;
     const register = registers(f) + at + i;
@@ -171,6 +172,10 @@ export function configWrite(d: Device, at: u32, size: u32, value: u32): void {
     const c = load<u8>(clearable(f) + at + i);
     store<u8>(register, ((load<u8>(register) & ~w) | (byte & w)) & ~(byte & c));
   }
+  // D1 and D2 are not there: asking for them changes nothing (PM 1.2, 3.2.4).
+  const asked = powerState(f);
+  if (asked == 1 || asked == 2)
+    set16(f, f.pm + PCI_PM_CONTROL, (get16(f, f.pm + PCI_PM_CONTROL) & ~PCI_PM_STATE) | state);
   applyCommand(d);
 }
 

@@ -20,6 +20,7 @@ import {
   PROFILE_STAGGERED,
   PROFILE_VERSION,
   PROFILE_WIDE,
+  PROFILE_WIDE_COUNTS,
 } from '../../assembly/ahci/regs.ts';
 import { KIND_AHCI } from '../../assembly/bus/codes.ts';
 import plain from '../../firmware/profiles/ahci.json' with { type: 'json' };
@@ -80,6 +81,13 @@ export const ahci: ControllerDescription = {
       1,
       0,
       'Whether PIO data-in ends with a Register FIS beside the PIO Setup FIS.',
+    ),
+    wideCounts: parameter(
+      PROFILE_WIDE_COUNTS,
+      0,
+      1,
+      0,
+      'Whether 28-bit commands take a 16-bit count instead of its low byte.',
     ),
   },
   profiles: [plain, sb600, narrow, lines26, slot1, q35],
