@@ -19,7 +19,9 @@ import {
   CDB_ANCHOR,
   CDB_BYTCHK,
   CDB_FMTDATA,
+  CDB_FMTPINFO,
   CDB_LBDATA,
+  CDB_NDOB,
   CDB_PMI,
   CDB_PROTECT,
   CDB_START,
@@ -40,13 +42,25 @@ import {
   OP_WRITE_10,
   OP_WRITE_12,
   OP_WRITE_16,
+  OP_WRITE_SAME_16,
   OP_WRITE_VERIFY_10,
   OP_WRITE_VERIFY_12,
   OP_WRITE_VERIFY_16,
   SA_READ_CAPACITY_16,
   STATUS_BUSY,
 } from './regs';
-import { AFTER_VERIFY, ask, bufferOf, cdbOf, fail, failAt, offer, ScsiTask, unitOf } from './task';
+import {
+  AFTER_VERIFY,
+  ask,
+  bufferOf,
+  cdbOf,
+  fail,
+  failAt,
+  offer,
+  ScsiTask,
+  TASK_BUFFER_BYTES,
+  unitOf,
+} from './task';
 import { unitBlock, unitDisk } from './unit';
 
 /** READ and WRITE 6, 10, 12, 16, WRITE AND VERIFY. */
@@ -131,9 +145,9 @@ export function readDefects(t: ScsiTask): void {
   offer(t, DATA_IN, short ? min<u32>(get16(cdb + 7), 4) : min<u32>(get32(cdb + 6), 8));
 }
 
-/** FORMAT UNIT with the defaults leaves zeroes everywhere; defect and parameter lists are refused. */
+/** FORMAT UNIT with the defaults leaves zeroes; lists and protection information are refused. */
 export function formatUnit(t: ScsiTask): void {
-  if ((load<u8>(cdbOf(t), 1) & CDB_FMTDATA) != 0) return invalidField(t);
+  if ((load<u8>(cdbOf(t), 1) & (CDB_FMTDATA | CDB_FMTPINFO)) != 0) return invalidField(t);
   if (checkWritable(t)) startRange(t, MEDIA_ZERO, 0, unitDisk(unitOf(t)).sectors);
 }
 
@@ -144,13 +158,14 @@ export function unmap(t: ScsiTask): void {
   const bytes = get16(cdb + 7);
   if (bytes == 0) return;
   if (bytes < 8) return fail(t, KEY_ILLEGAL_REQUEST, ASC_PARAMETER_LENGTH);
-  if (bytes > 8 + 16 * MAX_UNMAP_RANGES) return invalidField(t);
+  if (bytes > TASK_BUFFER_BYTES) return invalidField(t);
   if (checkWritable(t)) offer(t, DATA_OUT, bytes);
 }
 
 export function takeUnmapList(t: ScsiTask): void {
   const bytes = min<u32>(get16(bufferOf(t) + 2), t.length - 8);
   const ranges = bytes >>> 4;
+  if (ranges > <u32>MAX_UNMAP_RANGES) return invalidParameter(t);
   const disk = unitDisk(unitOf(t));
   for (let i: u32 = 0; i < ranges; i++) {
     const lba = get64(unmapRange(t, i));
@@ -162,7 +177,7 @@ export function takeUnmapList(t: ScsiTask): void {
   startRange(t, MEDIA_DISCARD, 0, 0);
 }
 
-/** WRITE SAME 10 and 16: one block comes, SBC-3 5.43. No blocks means all to the end of the medium. */
+/** WRITE SAME 10 and 16, SBC-3 5.43: one block comes, or none. A length of 0 means all to the end of the medium. */
 export function writeSame(t: ScsiTask): void {
   const cdb = cdbOf(t);
   if ((load<u8>(cdb, 1) & (CDB_PROTECT | CDB_ANCHOR | CDB_LBDATA)) != 0) return invalidField(t);
@@ -173,6 +188,7 @@ export function writeSame(t: ScsiTask): void {
     return failAt(t, KEY_ILLEGAL_REQUEST, ASC_LBA_RANGE, lba);
   }
   if (!checkWritable(t)) return;
+  if (load<u8>(cdb) == OP_WRITE_SAME_16 && (load<u8>(cdb, 1) & CDB_NDOB) != 0) return startSame(t, true);
   if (u.blockBusy != 0) {
     t.status = STATUS_BUSY;
     return;
@@ -184,11 +200,15 @@ export function writeSame(t: ScsiTask): void {
 
 /** The block of a WRITE SAME is here. */
 export function takeSameBlock(t: ScsiTask): void {
+  const u = unitOf(t);
+  startSame(t, isZero(unitBlock(u), (<u32>1) << unitDisk(u).sectorShift));
+}
+
+function startSame(t: ScsiTask, zeroes: bool): void {
   const disk = unitDisk(unitOf(t));
   const lba = lbaOf(t);
   let blocks: u64 = blocksOf(t);
   if (blocks == 0) blocks = disk.sectors - lba;
-  const zeroes = isZero(unitBlock(unitOf(t)), (<u32>1) << disk.sectorShift);
   const unmaps = (load<u8>(cdbOf(t), 1) & CDB_UNMAP) != 0;
   writeThrough(t, false);
   // Deallocated blocks read as zeroes, so only a block of zeroes may be deallocated (SBC-3 4.7.3.4).

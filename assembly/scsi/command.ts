@@ -22,6 +22,7 @@ import {
   ASC_INVALID_OPCODE,
   ASC_NO_SUCH_UNIT,
   ASC_STOPPED,
+  CDB_DESC,
   CONTROL_REFUSED,
   DATA_IN,
   KEY_ILLEGAL_REQUEST,
@@ -72,7 +73,7 @@ import {
   SENSE_BYTES,
 } from './regs';
 import { bufferOf, cdbOf, fail, offer, ScsiTask, unitOf } from './task';
-import { clearSense, putSense } from './unit';
+import { clearSense, putDescriptorSense, putSense } from './unit';
 
 /** A command that any state of the unit lets through. */
 const CLASS_ALWAYS: u32 = 1;
@@ -87,7 +88,8 @@ export function startCommand(t: ScsiTask): void {
   const u = unitOf(t);
   if (opcode != OP_REQUEST_SENSE) clearSense(u);
   const kind = classOf(opcode);
-  if (kind > CLASS_ALWAYS && u.attention != 0) {
+  // Before the operation code is looked at: an unknown one meets the unit attention too (SAM-3 5.9.7).
+  if (kind != CLASS_ALWAYS && u.attention != 0) {
     const attention = u.attention;
     u.attention = 0;
     return fail(t, KEY_UNIT_ATTENTION, attention);
@@ -251,22 +253,28 @@ function startAbsent(t: ScsiTask, opcode: u32): void {
   if (opcode == OP_INQUIRY) return inquiry(t);
   if (opcode == OP_REPORT_LUNS) return reportLuns(t);
   if (opcode != OP_REQUEST_SENSE) return fail(t, KEY_ILLEGAL_REQUEST, ASC_NO_SUCH_UNIT);
-  putSense(bufferOf(t), KEY_ILLEGAL_REQUEST, ASC_NO_SUCH_UNIT, false, 0);
-  offer(t, DATA_IN, min<u32>(load<u8>(cdbOf(t), 4), SENSE_BYTES));
+  offerSense(t, KEY_ILLEGAL_REQUEST, ASC_NO_SUCH_UNIT, false, 0);
 }
 
-/** SPC-3 6.27. Descriptor format is not offered: a fixed-format answer is what byte 0 then says. */
+/** SPC-3 6.27. */
 function requestSense(t: ScsiTask): void {
   const u = unitOf(t);
-  const at = bufferOf(t);
   if (u.senseKey == 0 && u.attention != 0) {
-    putSense(at, KEY_UNIT_ATTENTION, u.attention, false, 0);
+    offerSense(t, KEY_UNIT_ATTENTION, u.attention, false, 0);
     u.attention = 0;
   } else {
-    putSense(at, u.senseKey, u.senseCode, u.senseValid != 0, u.senseInformation);
+    offerSense(t, u.senseKey, u.senseCode, u.senseValid != 0, u.senseInformation);
     clearSense(u);
   }
-  offer(t, DATA_IN, min<u32>(load<u8>(cdbOf(t), 4), SENSE_BYTES));
+}
+
+/** In the format that REQUEST SENSE asks for, as much as fits its allocation length. */
+function offerSense(t: ScsiTask, key: u32, code: u32, valid: bool, information: u32): void {
+  const at = bufferOf(t);
+  let bytes: u32 = SENSE_BYTES;
+  if ((load<u8>(cdbOf(t), 1) & CDB_DESC) != 0) bytes = putDescriptorSense(at, key, code, valid, information);
+  else putSense(at, key, code, valid, information);
+  offer(t, DATA_IN, min<u32>(load<u8>(cdbOf(t), 4), bytes));
 }
 
 /** There is one initiator, so a reservation always succeeds; third parties and extents are refused (SPC-2 7.23). */

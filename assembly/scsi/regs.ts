@@ -65,6 +65,8 @@ export const CDB_BYTCHK = 0x02;
 export const CDB_UNMAP = 0x08;
 export const CDB_ANCHOR = 0x10;
 export const CDB_LBDATA = 0x06;
+/** WRITE SAME (16) byte 1, SBC-3 5.44: no block comes, zeroes are written. */
+export const CDB_NDOB = 0x01;
 /** UNMAP byte 1. */
 export const CDB_UNMAP_ANCHOR = 0x01;
 /** INQUIRY byte 1. */
@@ -76,8 +78,11 @@ export const CDB_LLBAA = 0x10;
 export const CDB_SP = 0x01;
 /** READ CAPACITY: partial medium indicator. */
 export const CDB_PMI = 0x01;
-/** FORMAT UNIT byte 1: a parameter list follows. */
+/** FORMAT UNIT byte 1: a parameter list follows; with protection information. */
 export const CDB_FMTDATA = 0x10;
+export const CDB_FMTPINFO = 0xc0;
+/** REQUEST SENSE byte 1: descriptor format. */
+export const CDB_DESC = 0x01;
 /** START STOP UNIT byte 4. */
 export const CDB_START = 0x01;
 /** Control byte, SAM-3 5.2: NACA, and the LINK and FLAG bits of linked commands. */
@@ -122,8 +127,10 @@ export const SENSE_AT_ASCQ = 13;
 /** Response code: current error, fixed format; with the bit that the information field is valid. */
 export const SENSE_CURRENT = 0x70;
 export const SENSE_VALID = 0x80;
-/** Response code of descriptor-format sense data. */
+/** Descriptor format, [1] 4.5.2: response code, bytes of the header and of the information descriptor. */
 export const SENSE_CURRENT_DESCRIPTOR = 0x72;
+export const SENSE_HEADER_BYTES = 8;
+export const SENSE_INFORMATION_BYTES = 12;
 
 /** Standard INQUIRY data, [1] 6.4.2. */
 export const INQUIRY_BYTES = 96;

@@ -2,7 +2,7 @@
 // it, as on both host adapters here, so there is one nexus: one pending unit attention, one set of sense data.
 import { reserve } from '../bus/arena';
 import { Disk } from '../media/media';
-import { put32 } from './bytes';
+import { put32, put64 } from './bytes';
 import {
   ASC_NONE,
   ASC_RESET,
@@ -15,6 +15,9 @@ import {
   SENSE_AT_LENGTH,
   SENSE_BYTES,
   SENSE_CURRENT,
+  SENSE_CURRENT_DESCRIPTOR,
+  SENSE_HEADER_BYTES,
+  SENSE_INFORMATION_BYTES,
   SENSE_VALID,
 } from './regs';
 
@@ -91,4 +94,22 @@ export function putSense(at: usize, key: u32, code: u32, valid: bool, informatio
   store<u8>(at, SENSE_BYTES - 8, SENSE_AT_LENGTH);
   store<u8>(at, <u8>(code >>> 8), SENSE_AT_ASC);
   store<u8>(at, <u8>code, SENSE_AT_ASCQ);
+}
+
+/** Writes descriptor-format sense data (SPC-3 4.5.2); returns the bytes, SENSE_BYTES + 2 at most. */
+export function putDescriptorSense(at: usize, key: u32, code: u32, valid: bool, information: u32): u32 {
+  const more: u32 = valid ? SENSE_INFORMATION_BYTES : 0;
+  memory.fill(at, 0, SENSE_HEADER_BYTES + SENSE_INFORMATION_BYTES);
+  store<u8>(at, SENSE_CURRENT_DESCRIPTOR);
+  store<u8>(at, <u8>key, 1);
+  store<u8>(at, <u8>(code >>> 8), 2);
+  store<u8>(at, <u8>code, 3);
+  store<u8>(at, <u8>more, 7);
+  if (valid) {
+    // Descriptor type 0: information.
+    store<u8>(at, SENSE_INFORMATION_BYTES - 2, SENSE_HEADER_BYTES + 1);
+    store<u8>(at, SENSE_VALID, SENSE_HEADER_BYTES + 2);
+    put64(at + SENSE_HEADER_BYTES + 4, information);
+  }
+  return SENSE_HEADER_BYTES + more;
 }

@@ -156,6 +156,30 @@ test('REQUEST SENSE takes a pending unit attention', async () => {
   target.good([0, 0, 0, 0, 0, 0]);
 });
 
+test('an unknown operation code meets the unit attention before its own error', async () => {
+  const target = await Target.create({}, { ready: false });
+  target.board.setUp();
+  const unknown = [0x02, 0, 0, 0, 0, 0];
+  assert.equal(target.bad(unknown), [scsi.KEY_UNIT_ATTENTION, scsi.ASC_RESET]);
+  assert.equal(target.bad(unknown), [scsi.KEY_ILLEGAL_REQUEST, scsi.ASC_INVALID_OPCODE]);
+});
+
+test('REQUEST SENSE with DESC answers in descriptor format', async () => {
+  const target = await Target.create();
+  const desc = [scsi.OP_REQUEST_SENSE, scsi.CDB_DESC, 0, 0, 252, 0];
+  assert.equal([...target.good(desc, 252)], [0x72, 0, 0, 0, 0, 0, 0, 0], 'nothing to say');
+  // No autosense: the unit keeps the sense data.
+  target.board.execute({ cdb: cdb10(scsi.OP_READ_10, SECTORS, 1), senseLength: regs.SENSE_DISABLED });
+  const sense = target.good(desc, 252);
+  assert.equal([...sense.subarray(0, 8)], [0x72, scsi.KEY_ILLEGAL_REQUEST, 0x21, 0, 0, 0, 0, 12]);
+  assert.equal([...sense.subarray(8)], [0, 10, 0x80, 0, ...be(SECTORS, 8)]);
+  assert.is(target.good(desc, 252)[1], 0, 'told once');
+  const absent = target.run(desc, 252, 5);
+  assert.equal([...absent.data], [0x72, scsi.KEY_ILLEGAL_REQUEST, 0x25, 0, 0, 0, 0, 0]);
+  const cut = target.good([scsi.OP_REQUEST_SENSE, scsi.CDB_DESC, 0, 0, 4, 0], 16);
+  assert.is(cut.length, 4);
+});
+
 test('a number without a unit: qualifier 3, no commands', async () => {
   const target = await Target.create();
   const inquiry = target.run([scsi.OP_INQUIRY, 0, 0, 0, 36, 0], 36, 5);
@@ -327,7 +351,24 @@ test('UNMAP zeroes each of its ranges, or none if one is bad', async () => {
   assert.equal(disk.read(0, 64 * 512), expected);
   target.good(unmap(0));
   assert.equal(target.bad(unmap(7), 7), [scsi.KEY_ILLEGAL_REQUEST, scsi.ASC_PARAMETER_LENGTH]);
-  assert.equal(target.bad(unmap(8 + 17 * 16), 8 + 17 * 16), INVALID_FIELD);
+});
+
+test('UNMAP: more ranges than the limit are a bad list, a long list with few of them is not', async () => {
+  const target = await Target.create();
+  const { disk } = target.board;
+  disk.write(0, new Uint8Array(8 * 512).fill(9));
+  const many = unmapList(...Array.from({ length: 17 }, (_, i): [number, number] => [i, 1]));
+  const invalid = [scsi.KEY_ILLEGAL_REQUEST, scsi.ASC_INVALID_PARAMETER];
+  assert.equal(target.bad(unmap(many.length), many), invalid);
+  assert.is(disk.read(0, 1)[0], 9, 'none was unmapped');
+  const padded = new Uint8Array(512);
+  padded.set(unmapList([1, 1]));
+  target.good(unmap(512), padded);
+  assert.equal([disk.read(0, 1)[0], disk.read(512, 1)[0], disk.read(1024, 1)[0]], [9, 0, 9]);
+  const partial = unmapList([2, 1], [3, 1]);
+  partial[3] = 31;
+  target.good(unmap(partial.length), partial);
+  assert.equal([disk.read(1024, 1)[0], disk.read(1536, 1)[0]], [0, 9], 'half a descriptor is none');
 });
 
 for (const sectorBytes of [512, 4096] as const) {
@@ -348,12 +389,30 @@ for (const sectorBytes of [512, 4096] as const) {
   });
 }
 
+test('WRITE SAME (16) with NDOB takes no data and leaves zeroes', async () => {
+  const target = await Target.create();
+  const { disk } = target.board;
+  disk.write(0, new Uint8Array(16 * 512).fill(7));
+  target.good(cdb16(scsi.OP_WRITE_SAME_16, 2, 3, scsi.CDB_NDOB));
+  target.good(cdb16(scsi.OP_WRITE_SAME_16, 8, 2, scsi.CDB_NDOB | scsi.CDB_UNMAP));
+  const expected = new Uint8Array(16 * 512).fill(7);
+  expected.fill(0, 2 * 512, 5 * 512).fill(0, 8 * 512, 10 * 512);
+  assert.equal(disk.read(0, 16 * 512), expected);
+  const past = cdb16(scsi.OP_WRITE_SAME_16, SECTORS - 1, 2, scsi.CDB_NDOB);
+  assert.equal(target.bad(past), [scsi.KEY_ILLEGAL_REQUEST, scsi.ASC_LBA_RANGE, SECTORS - 1]);
+});
+
 test('FORMAT UNIT leaves zeroes', async () => {
   const target = await Target.create();
   target.board.disk.write(0, new Uint8Array(256 * 1024).fill(1));
   target.good([scsi.OP_FORMAT_UNIT, 0, 0, 0, 0, 0]);
   assert.equal(target.board.disk.read(0, 256 * 1024), new Uint8Array(256 * 1024));
   assert.equal(target.bad([scsi.OP_FORMAT_UNIT, scsi.CDB_FMTDATA, 0, 0, 0, 0], 4), INVALID_FIELD);
+  assert.equal(
+    target.bad([scsi.OP_FORMAT_UNIT, 0x80, 0, 0, 0, 0]),
+    INVALID_FIELD,
+    'no protection information',
+  );
 });
 
 test('a stopped unit is not ready until it is started', async () => {
