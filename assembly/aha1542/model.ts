@@ -9,7 +9,7 @@
 // [2] AHA-1540CF/1542CF Technical Reference Manual
 // [3] AHA-1540CP Technical Reference Manual: commands 22h and up
 // [4] SCSI-2, X3.131-1994; SPI-2, T10/1142-D
-import { KIND_AHA1542 } from '../bus/codes';
+import { KIND_AHA1542, RESET_POWER_ON } from '../bus/codes';
 import { createDevice, profileWord } from '../bus/device';
 import { Request } from '../media/media';
 import { scsiMediaData, scsiMediaDone } from '../scsi/task';
@@ -85,7 +85,7 @@ export function create(line: u32): u32 {
   d.maxSegments = profileWord(PROFILE_SEGMENTS);
   d.selfTest = profileWord(PROFILE_SELF_TEST) * NS_PER_US;
   d.freeSlots = u64.MAX_VALUE;
-  hardReset(d, false);
+  reset(d, RESET_POWER_ON);
   // The machine has been on for longer than the self-test takes.
   selfTestOver(d);
   return <u32>changetype<usize>(d);
@@ -187,8 +187,9 @@ function running(d: Aha1542, r: Request): Slot {
   return s;
 }
 
-/** The bus's reset line does what power on does. */
+/** The bus's reset line does what power on does, and locks the mailboxes. */
 export function reset(d: Aha1542, kind: u32): void {
+  d.lock = d.lockCode;
   hardReset(d, false);
 }
 

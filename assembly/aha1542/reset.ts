@@ -34,7 +34,11 @@ export function softReset(d: Aha1542): void {
   d.mailRetries = 0;
 }
 
-/** As at power on: the bus is reset, settings go back, the self-test runs. `reports`: it ends with an interrupt. */
+/**
+ * As at power on: the bus is reset, settings go back, the self-test runs. `reports`: it ends with an interrupt.
+ * The mailbox lock stays as it is, since drivers that reset a board set up its mailboxes again without
+ * unlocking them; power locks it (model.ts).
+ */
 export function hardReset(d: Aha1542, reports: bool): void {
   softReset(d);
   resetUnits(d);
@@ -47,7 +51,6 @@ export function hardReset(d: Aha1542, reports: bool): void {
   d.targetUnits = 0;
   d.biosMailbox = 0;
   d.signature = 0;
-  d.lock = d.lockCode;
   d.testing = 1;
   d.testReports = reports ? 1 : 0;
   if (!schedule(d, EVENT_SELF_TEST, 0, d.selfTest)) selfTestOver(d);

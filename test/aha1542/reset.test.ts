@@ -54,6 +54,27 @@ test('a hard reset in mid-transfer runs the self-test and forgets all', async ()
   checkWorks(board);
 });
 
+test('drivers that reset a board set up its mailboxes without unlocking: only power locks them', async () => {
+  const board = await Board.create();
+  const initialise = (): number => {
+    for (const byte of [regs.CMD_MAILBOX_INIT, 4, 0, 0x10, 0]) {
+      board.controller.write8(0, regs.PORT_COMMAND, byte);
+    }
+    const { status } = board;
+    board.control(regs.CONTROL_IRST);
+    return status;
+  };
+  board.control(regs.CONTROL_HRST | regs.CONTROL_SCRST);
+  board.machine.settle();
+  assert.is(initialise(), regs.STATUS_IDLE);
+  for (const kind of ['power-on', 'bus'] as const) {
+    board.controller.reset(kind);
+    board.machine.settle();
+    assert.is(initialise(), regs.STATUS_IDLE | regs.STATUS_INIT | regs.STATUS_INVDCMD);
+    board.setUp();
+  }
+});
+
 test('a soft reset in mid-transfer is over at once and leaves the bus alone', async () => {
   const board = await busy();
   board.control(regs.CONTROL_SRST | regs.CONTROL_IRST);
