@@ -53,6 +53,12 @@ export interface ControllerLimits {
   readonly alignment: number;
 }
 
+/** Ports that a board decodes at fixed numbers. */
+export interface PortRange {
+  readonly first: number;
+  readonly count: number;
+}
+
 export interface ControllerDescription {
   readonly kind: ControllerKind;
   /** KIND_* of assembly/bus/codes.ts. */
@@ -66,6 +72,8 @@ export interface ControllerDescription {
   /** Interrupt line that the board drives if nobody says otherwise. */
   readonly line: number;
   limits(profile: Profile): ControllerLimits;
+  /** ISA: the ports that the board decodes; they are its BAR 0. */
+  ports?(profile: Profile): PortRange;
 }
 
 /** A profile's parameter as the model gets it. */

@@ -1,3 +1,4 @@
+export { type AccessSize, Bus } from './bus.ts';
 export * from './controller.ts';
 export * from './disk.ts';
 export * from './errors.ts';

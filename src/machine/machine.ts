@@ -31,6 +31,7 @@ import {
 } from '../controllers/index.ts';
 import { Guard, type GuardOptions } from '../guard/index.ts';
 import { Tracer } from '../trace/index.ts';
+import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
 import { Disk, type DiskOptions } from './disk.ts';
 import { MachineError } from './errors.ts';
@@ -72,6 +73,8 @@ export interface ControllerOptions {
   readonly profile?: string | Profile;
   /** Interrupt line 0–31; default is the board's. */
   readonly line?: number;
+  /** PCI device number 0–31 on bus 0; default is the first free one from 4 on. */
+  readonly slot?: number;
 }
 
 /** Why run() came back: the time is reached, an interrupt changed, a medium has to wait for the host. */
@@ -93,6 +96,8 @@ export async function createMachine(
 
 export class Machine {
   readonly memory: PhysMem;
+  /** The CPU's view of addresses: ports, memory, PCI configuration. */
+  readonly bus: Bus;
   readonly guard: Guard;
   /** Typed events of every layer; off until somebody listens. */
   readonly tracer: Tracer;
@@ -134,6 +139,7 @@ export class Machine {
       layout.map((region) => this.#addRam(region)),
       this.#access,
     );
+    this.bus = new Bus(this.memory);
     this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
     if (this.guard.watchesWrites) {
       this.memory.watchBytes({
@@ -154,6 +160,7 @@ export class Machine {
     if (!(Number.isInteger(line) && line >= 0 && line < 32)) {
       throw new MachineError(`line is ${line}; it must be a whole number from 0 to 31`);
     }
+    const slot = this.bus.slotFor(description, options.slot);
     this.#writeProfile(description, profile);
     const offset = this.#hw.createController(description.code, line);
     if (offset === 0) throw new MachineError(`no room for another ${description.kind} controller`);
@@ -174,6 +181,7 @@ export class Machine {
     const next = controller.enable(this.#memoryBase, this.#ioBase);
     this.#memoryBase = next.memoryBase;
     this.#ioBase = next.ioBase;
+    this.bus.add(controller, slot);
     this.#lineUse |= 1 << line;
     this.#controllers.push(controller);
     return controller;
