@@ -254,7 +254,7 @@ function dataPhase(d: Aha1542, s: Slot): void {
     moveSegment(d, load<u32>(segmentAt(s, i)), n);
     left -= n;
   }
-  scsiMoved();
+  scsiMoved(s);
   scsiDataEnd(s, bytes);
 }
 

@@ -101,6 +101,9 @@ export const AT_RUN_CHANGES = 0x10608;
 export const AT_RUN_BROKE_OFF = 0x1060c;
 /** Data mover: non-zero where the request ends early, so that each segment is compared with that end. */
 export const AT_MOVE_LIMITED = 0x10610;
+/** Data mover: non-zero where memory is compared with the medium; set when they were found to differ. */
+export const AT_MOVE_COMPARES = 0x10614;
+export const AT_MOVE_DIFFERS = 0x10618;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;

@@ -9,6 +9,8 @@ import { Device } from './device';
 import { appendRun, dmaRuns } from './dma';
 import {
   AT_MOVE_BUFFER,
+  AT_MOVE_COMPARES,
+  AT_MOVE_DIFFERS,
   AT_MOVE_FAULT,
   AT_MOVE_LIMITED,
   AT_MOVE_OFFSET,
@@ -17,7 +19,9 @@ import {
   AT_MOVE_SOURCE,
   AT_MOVE_STATUS,
   AT_MOVE_TO_MEMORY,
+  AT_NOWHERE,
   AT_RUNS,
+  PAGE_BYTES,
   RUN_STRIDE,
 } from './layout';
 
@@ -27,6 +31,13 @@ export function moveRequest(r: Request, offset: u64, toMemory: bool): void {
   store<u32>(AT_MOVE_SOURCE, changetype<usize>(r));
   store<u64>(AT_MOVE_OFFSET, offset);
   if (readableEnd(r) != u64.MAX_VALUE) store<u32>(AT_MOVE_LIMITED, 1);
+}
+
+/** Begins to compare memory with a read request's data from byte `offset` of it on; moveDiffers() tells. */
+export function moveCompare(r: Request, offset: u64): void {
+  moveRequest(r, offset, true);
+  store<u32>(AT_MOVE_TO_MEMORY, 0);
+  store<u32>(AT_MOVE_COMPARES, 1);
 }
 
 /** Begins to move bytes of the model's own memory at `buffer`. */
@@ -85,6 +96,11 @@ export function moveEnd(): u32 {
   return load<u32>(AT_MOVE_STATUS);
 }
 
+/** Whether what moveCompare() began has found a difference; valid after moveEnd(). */
+export function moveDiffers(): bool {
+  return load<u32>(AT_MOVE_DIFFERS) != 0;
+}
+
 /** The first fault that a segment met, DMA_OK when there was none. */
 export function moveFault(): u32 {
   return load<u32>(AT_MOVE_FAULT);
@@ -97,6 +113,8 @@ function begin(toMemory: bool): void {
   store<u32>(AT_MOVE_STATUS, MEDIA_OK);
   store<u32>(AT_MOVE_FAULT, DMA_OK);
   store<u32>(AT_MOVE_LIMITED, 0);
+  store<u32>(AT_MOVE_COMPARES, 0);
+  store<u32>(AT_MOVE_DIFFERS, 0);
 }
 
 function flush(): void {
@@ -116,10 +134,35 @@ function flush(): void {
   const offset = load<u64>(AT_MOVE_OFFSET);
   store<u64>(AT_MOVE_OFFSET, offset + bytes);
   if (load<u32>(AT_MOVE_STATUS) != MEDIA_OK) return;
+  const r = changetype<Request>(<usize>source);
   store<u32>(
     AT_MOVE_STATUS,
-    requestTransfer(changetype<Request>(<usize>source), offset, bytes, runs, toMemory),
+    load<u32>(AT_MOVE_COMPARES) != 0
+      ? compareRuns(r, offset, runs)
+      : requestTransfer(r, offset, bytes, runs, toMemory),
   );
+}
+
+/** Compares the runs with the medium, a page at a time: the page that nobody reads takes the medium's side. */
+function compareRuns(r: Request, offset: u64, runs: u32): u32 {
+  for (let i: u32 = 0; i < runs; i++) {
+    const run: usize = AT_RUNS + i * RUN_STRIDE;
+    let at: usize = load<u32>(run);
+    let left = load<u32>(run, 4);
+    while (left > 0) {
+      const n = min<u32>(left, PAGE_BYTES);
+      // The first entry is free: it was read in the first round.
+      store<u32>(AT_RUNS, AT_NOWHERE);
+      store<u32>(AT_RUNS, n, 4);
+      const status = requestTransfer(r, offset, n, 1, true);
+      if (status != MEDIA_OK) return status;
+      if (memory.compare(AT_NOWHERE, at, n) != 0) store<u32>(AT_MOVE_DIFFERS, 1);
+      at += n;
+      offset += n;
+      left -= n;
+    }
+  }
+  return MEDIA_OK;
 }
 
 /** Copies between consecutive bytes at `at` and the runs of the list. */

@@ -18,6 +18,7 @@ import {
   ASC_WRITE_PROTECTED,
   CDB_ANCHOR,
   CDB_BYTCHK,
+  CDB_BYTCHK_FIELD,
   CDB_FMTDATA,
   CDB_FMTPINFO,
   CDB_LBDATA,
@@ -53,6 +54,7 @@ import {
   AFTER_VERIFY,
   ask,
   bufferOf,
+  COMPARES_YES,
   cdbOf,
   fail,
   failAt,
@@ -79,12 +81,18 @@ export function readWrite(t: ScsiTask, opcode: u32): void {
   startTransfer(t, reads ? MEDIA_READ : MEDIA_WRITE, lba, blocks);
 }
 
-/** VERIFY without comparison; BYTCHK would need the data of both sides at once and is refused. */
+/** VERIFY, with or without data to compare; one block to compare with many (BYTCHK 3) is refused. */
 export function verify(t: ScsiTask): void {
-  if ((load<u8>(cdbOf(t), 1) & CDB_BYTCHK) != 0) return invalidField(t);
+  const check = load<u8>(cdbOf(t), 1) & CDB_BYTCHK_FIELD;
+  if (check != 0 && check != CDB_BYTCHK) return invalidField(t);
   const lba = lbaOf(t);
   const blocks = blocksOf(t);
-  if (checkRange(t, lba, blocks) && blocks > 0) startRange(t, MEDIA_VERIFY, lba, blocks);
+  if (!checkRange(t, lba, blocks) || blocks == 0) return;
+  if (check == 0) return startRange(t, MEDIA_VERIFY, lba, blocks);
+  t.compares = COMPARES_YES;
+  t.direction = DATA_OUT;
+  t.length = blocks << unitDisk(unitOf(t)).sectorShift;
+  startTransfer(t, MEDIA_READ, lba, blocks);
 }
 
 /** SYNCHRONIZE CACHE: the whole cache, whatever range is named, and always before the status. */

@@ -59,8 +59,9 @@ export const CDB_DPO = 0x10;
 export const CDB_FUA = 0x08;
 /** Protection field, byte 1: no protection information here. */
 export const CDB_PROTECT = 0xe0;
-/** VERIFY byte 1: compare with data from the initiator. */
+/** VERIFY byte 1, SBC-3 5.33: compare with data from the initiator; the field that this is a value of. */
 export const CDB_BYTCHK = 0x02;
+export const CDB_BYTCHK_FIELD = 0x06;
 /** WRITE SAME byte 1, [2] and SBC-3 5.43: deallocate, anchor, and the obsolete LBDATA and PBDATA. */
 export const CDB_UNMAP = 0x08;
 export const CDB_ANCHOR = 0x10;
@@ -100,6 +101,7 @@ export const KEY_MEDIUM_ERROR = 0x3;
 export const KEY_ILLEGAL_REQUEST = 0x5;
 export const KEY_UNIT_ATTENTION = 0x6;
 export const KEY_DATA_PROTECT = 0x7;
+export const KEY_MISCOMPARE = 0xe;
 
 /** Additional sense code and qualifier in one number, [1] table 28. */
 export const ASC_NONE = 0x0000;
@@ -107,6 +109,7 @@ export const ASC_STOPPED = 0x0402;
 export const ASC_WRITE_ERROR = 0x0c00;
 export const ASC_READ_ERROR = 0x1100;
 export const ASC_PARAMETER_LENGTH = 0x1a00;
+export const ASC_MISCOMPARE = 0x1d00;
 export const ASC_INVALID_OPCODE = 0x2000;
 export const ASC_LBA_RANGE = 0x2100;
 export const ASC_INVALID_CDB_FIELD = 0x2400;

@@ -6,7 +6,7 @@
 //               bus likes, each between scsiMove() and scsiMoved(), then call scsiDataEnd()
 //   TASK_DONE   `status` is valid, and scsiSense() where it is CHECK CONDITION
 import { Device } from '../bus/device';
-import { moveBuffer, moveEnd, moveInside, moveRequest } from '../bus/mover';
+import { moveBuffer, moveCompare, moveDiffers, moveEnd, moveInside, moveRequest } from '../bus/mover';
 import {
   MEDIA_ERROR,
   MEDIA_FLUSH,
@@ -22,6 +22,7 @@ import { beginRequest, dropRequest, endRequest, finishRequest, Request } from '.
 import { startCommand, takeParameters } from './command';
 import { nextRange } from './range';
 import {
+  ASC_MISCOMPARE,
   ASC_PARAMETER_LENGTH,
   ASC_READ_ERROR,
   ASC_SPACE_FAILED,
@@ -33,6 +34,7 @@ import {
   KEY_DATA_PROTECT,
   KEY_ILLEGAL_REQUEST,
   KEY_MEDIUM_ERROR,
+  KEY_MISCOMPARE,
   KEY_NO_SENSE,
   SENSE_BYTES,
   STATUS_BUSY,
@@ -47,6 +49,10 @@ export const TASK_DATA: u32 = 2;
 
 /** Bytes that the adapter provides at `buffer` for parameter data. */
 export const TASK_BUFFER_BYTES: u32 = 512;
+
+/** The data of the initiator is compared, and was found to differ. */
+export const COMPARES_YES: u32 = 1;
+const COMPARES_DIFFERS: u32 = 2;
 
 /** What follows once the ranges of a command are through. */
 export const AFTER_VERIFY: u32 = 1;
@@ -92,6 +98,8 @@ export class ScsiTask {
   ranges: u32;
   /** Non-zero while this task owns the unit's block (WRITE SAME). */
   ownsBlock: u32;
+  /** VERIFY with BYTCHK: COMPARES_* of the initiator's data and the medium's. */
+  compares: u32;
   senseKey: u32;
   senseCode: u32;
   senseValid: u32;
@@ -122,6 +130,7 @@ export function scsiStart(t: ScsiTask): void {
   t.left = 0;
   t.ranges = 0;
   t.ownsBlock = 0;
+  t.compares = 0;
   t.senseKey = KEY_NO_SENSE;
   t.senseValid = 0;
   startCommand(t);
@@ -151,20 +160,24 @@ export function scsiMediaDone(t: ScsiTask, r: Request): void {
   endRequest(r);
   t.request = 0;
   if (status != MEDIA_OK) return failMedia(t, operation, status, sector);
+  if (t.compares == COMPARES_DIFFERS) return fail(t, KEY_MISCOMPARE, ASC_MISCOMPARE);
   nextRange(t);
 }
 
 /** Prepares the mover for bytes `offset` and following of the data phase. */
 export function scsiMove(t: ScsiTask, offset: u32): void {
   const toMemory = t.direction == DATA_IN;
-  if (t.request != 0) moveRequest(changetype<Request>(<usize>t.request), offset, toMemory);
+  if (t.compares != 0) moveCompare(changetype<Request>(<usize>t.request), offset);
+  else if (t.request != 0) moveRequest(changetype<Request>(<usize>t.request), offset, toMemory);
   else if (t.ownsBlock != 0) moveBuffer(unitBlock(unitOf(t)) + offset, toMemory);
   else moveBuffer(bufferOf(t) + offset, toMemory);
 }
 
 /** Ends what scsiMove() began; false when the medium failed: the target then ends the data phase. */
-export function scsiMoved(): bool {
-  return moveEnd() == MEDIA_OK;
+export function scsiMoved(t: ScsiTask): bool {
+  const ended = moveEnd() == MEDIA_OK;
+  if (moveDiffers()) t.compares = COMPARES_DIFFERS;
+  return ended;
 }
 
 /** How many of `bytes` bytes on offer the target takes: a disk writes whole blocks only. */

@@ -3,7 +3,7 @@
 import * as regs from '../../assembly/aha1542/regs.ts';
 import * as scsi from '../../assembly/scsi/regs.ts';
 import type { DiskOptions } from '../../src/machine/index.ts';
-import { ascOf, Board, type BoardOptions, DATA, type Outcome, pattern } from '../aha1542/board.ts';
+import { ascOf, Board, type BoardOptions, DATA, LISTS, type Outcome, pattern } from '../aha1542/board.ts';
 import { assert, suite } from '../run/suite.ts';
 
 const test = suite('scsi disk');
@@ -447,10 +447,61 @@ test('READ DEFECT DATA gives empty lists', async () => {
   assert.equal([...twelve], [0, 0x1d, 0, 0, 0, 0, 0, 0]);
 });
 
-test('VERIFY without comparison reads, with comparison it is refused', async () => {
+test('VERIFY without comparison reads; one block compared with many is refused', async () => {
   const target = await Target.create();
   target.good(cdb10(scsi.OP_VERIFY_10, 0, 16));
   target.good(cdb12(scsi.OP_VERIFY_12, 0, 16));
   target.good(cdb16(scsi.OP_VERIFY_16, 0, SECTORS));
-  assert.equal(target.bad(cdb10(scsi.OP_VERIFY_10, 0, 1, scsi.CDB_BYTCHK), 512), INVALID_FIELD);
+  assert.equal(target.bad(cdb10(scsi.OP_VERIFY_10, 0, 1, scsi.CDB_BYTCHK_FIELD), 512), INVALID_FIELD);
+});
+
+for (const sectorBytes of [512, 4096] as const) {
+  test(`VERIFY with BYTCHK compares and changes nothing, ${sectorBytes}-byte sectors`, async () => {
+    const target = await Target.create({ sectorBytes });
+    const { disk, machine } = target.board;
+    const bytes = pattern(3 * sectorBytes, 5);
+    disk.write(2 * sectorBytes, bytes);
+    const cdb = cdb10(scsi.OP_VERIFY_10, 2, 3, scsi.CDB_BYTCHK);
+    target.good(cdb, bytes);
+    target.good(cdb16(scsi.OP_VERIFY_16, 2, 3, scsi.CDB_BYTCHK), bytes);
+    for (const at of [0, sectorBytes, bytes.length - 1]) {
+      const wrong = Uint8Array.from(bytes);
+      wrong[at] = (wrong[at] ?? 0) ^ 1;
+      assert.equal(target.bad(cdb, wrong), [scsi.KEY_MISCOMPARE, scsi.ASC_MISCOMPARE]);
+      assert.equal(disk.read(2 * sectorBytes, bytes.length), bytes);
+    }
+    target.good(cdb10(scsi.OP_VERIFY_10, 2, 0, scsi.CDB_BYTCHK));
+    machine.addFault({ disk, kind: 'error', operations: ['read'], first: 3, last: 3 });
+    assert.equal(target.bad(cdb, bytes), [scsi.KEY_MEDIUM_ERROR, scsi.ASC_READ_ERROR, 3]);
+  });
+}
+
+test('VERIFY with BYTCHK compares each segment of a scatter list', async () => {
+  const { board } = await Target.create();
+  const bytes = pattern(16 * 512, 6);
+  board.disk.write(0, bytes);
+  const split = [100, 4096, 3000, 996];
+  let done = 0;
+  const segments = split.map((length, i) => {
+    const address = DATA + i * 0x2000 + 3;
+    board.machine.memory.writeBytes(address, bytes.subarray(done, done + length));
+    done += length;
+    return { address, bytes: length };
+  });
+  assert.is(done, bytes.length);
+  const ccb = {
+    opcode: regs.OPCODE_SCATTER,
+    direction: regs.DIRECTION_OUT,
+    dataLength: board.writeList(segments),
+    dataPointer: LISTS,
+    cdb: cdb10(scsi.OP_VERIFY_10, 0, 16, scsi.CDB_BYTCHK),
+  };
+  assert.is(board.execute(ccb).mail, regs.MBI_SUCCESS);
+  for (const { address, bytes: length } of segments) {
+    const last = address + length - 1;
+    board.machine.memory.write8(last, board.machine.memory.read8(last) ^ 0x80);
+    const outcome = board.execute(ccb);
+    assert.equal([outcome.target, ascOf(outcome.sense)], [scsi.STATUS_CHECK_CONDITION, scsi.ASC_MISCOMPARE]);
+    board.machine.memory.write8(last, board.machine.memory.read8(last) ^ 0x80);
+  }
 });
