@@ -300,7 +300,9 @@ function endQueued(d: Ahci, p: Port, tag: u32): void {
 function succeedWithData(d: Ahci, p: Port, n: u32, s: Slot): void {
   if (s.protocol == PROTOCOL_PIO_IN || s.protocol == PROTOCOL_PIO_OUT) {
     const in_ = s.protocol == PROTOCOL_PIO_IN;
-    if (!postPioSetup(d, p, s, ((s.bytes - 1) % s.block) + 1)) return;
+    // The first block of a PIO data-out has no interrupt ([2] 11.8).
+    const interrupt = in_ || s.bytes > s.block;
+    if (!postPioSetup(d, p, s, ((s.bytes - 1) % s.block) + 1, interrupt)) return;
     if (in_ && d.pioRegisterFis == 0) {
       if (!storeCount(d, p, n, s)) return;
       p.tfd = ataOf(p).status;
@@ -308,8 +310,7 @@ function succeedWithData(d: Ahci, p: Port, n: u32, s: Slot): void {
       raise(d, p, AHCI_IS_PSS);
       return;
     }
-    // The first block of a PIO data-out has no interrupt ([2] 11.8).
-    if (in_ || s.bytes > s.block) raise(d, p, AHCI_IS_PSS);
+    if (interrupt) raise(d, p, AHCI_IS_PSS);
   }
   endRegister(d, p, n, s);
 }

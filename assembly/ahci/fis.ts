@@ -38,10 +38,11 @@ export function postRegister(d: Ahci, p: Port, interrupt: bool): bool {
 }
 
 /** PIO Setup FIS of a command's last data block; with it the data has the status that the command ends with. */
-export function postPioSetup(d: Ahci, p: Port, s: Slot, bytes: u32): bool {
+export function postPioSetup(d: Ahci, p: Port, s: Slot, bytes: u32, interrupt: bool): bool {
   const a = ataOf(p);
   const fis = fisScratch(d);
-  taskFile(p, fis, FIS_PIO_SETUP | ((toHost(s) ? FIS_TO_HOST | FIS_INTERRUPT : 0) << 8));
+  const flags = (toHost(s) ? FIS_TO_HOST : 0) | (interrupt ? FIS_INTERRUPT : 0);
+  taskFile(p, fis, FIS_PIO_SETUP | (flags << 8));
   store<u8>(fis, <u8>(a.status | ATA_STATUS_DRQ), 2);
   store<u32>(fis, (a.count & 0xffff) | (a.status << 24), 12);
   store<u32>(fis, bytes & 0xffff, 16);
