@@ -23,7 +23,7 @@ import {
   RUN_MAX,
   RUN_STRIDE,
 } from './layout';
-import { memoryBarAt } from './pci';
+import { memoryBarAt, untilBarEdge } from './pci';
 import { findRam, nextRam } from './ram';
 import { trace } from './trace';
 import { TRACE_DMA } from './trace-codes';
@@ -200,8 +200,13 @@ function runLength(d: Device, driven: u64, region: usize, bytes: u32): u32 {
   return beforeWrap(d, driven, left < <u64>bytes ? <u32>left : bytes);
 }
 
+/** Bytes from `driven` on where no RAM is, all of them in registers or none, and below the wrap. */
 function holeLength(d: Device, driven: u64, bytes: u32): u32 {
-  const left = nextRam(driven) - driven;
+  let left = nextRam(driven) - driven;
+  const devices = load<u32>(AT_DEVICE_COUNT);
+  for (let i: u32 = 0; i < devices; i++) {
+    left = min(left, untilBarEdge(deviceAt(load<u32>(AT_DEVICES + (i << 2))), driven));
+  }
   return beforeWrap(d, driven, left < <u64>bytes ? <u32>left : bytes);
 }
 

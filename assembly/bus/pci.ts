@@ -229,6 +229,22 @@ export function memoryBarAt(d: Device, address: u64): i32 {
   return -1;
 }
 
+/** Bytes from `address` on that no memory BAR of `d` decodes, or that one decodes, up to the place where that changes. */
+export function untilBarEdge(d: Device, address: u64): u64 {
+  if (d.pci == 0 || (d.decode & PCI_COMMAND_MEMORY) == 0) return u64.MAX_VALUE;
+  const f = functionOf(d);
+  let left = u64.MAX_VALUE;
+  for (let i: u32 = 0; i < BARS; i++) {
+    const bytes = load<u32>(barSizes(f) + i * 4);
+    if (bytes == 0 || (load<u32>(registers(f) + PCI_BAR0 + i * 4) & PCI_BAR_IO) != 0) continue;
+    const base = barAddress(f, i);
+    if (base == 0) continue;
+    if (base > address) left = min(left, base - address);
+    else if (address - base < <u64>bytes) left = min(left, bytes - (address - base));
+  }
+  return left;
+}
+
 /** Whether accesses to BAR `i` are decoded now: by the command register and the power state. */
 export function barDecoded(d: Device, i: u32): bool {
   if (d.pci == 0) return true;

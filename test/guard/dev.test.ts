@@ -233,6 +233,22 @@ test('dev-registers the device is sent to its own registers', async () => {
   assert.match(finding.message, 'registers of ahci.0');
 });
 
+test('dev-registers a transfer that enters or leaves registers is told apart from the hole beside them', async () => {
+  const rig = await boot('ahci');
+  const first = rig.controller.configRead(ABAR, 4);
+  const bar = rig.controller.bars().find(({ index }) => index === 5);
+  const end = first + (bar?.bytes ?? 0);
+  rig.finish(rig.submit('read', first - 512, 1024));
+  rig.finish(rig.submit('write', end - 512, 1024));
+  const found = rig.machine.guard.findings().map(({ rule, address, length }) => [rule, address, length]);
+  assert.equal(found, [
+    ['dev-hole', first - 512, 512],
+    ['dev-registers', first, 512],
+    ['dev-registers', end - 512, 512],
+    ['dev-hole', end, 512],
+  ]);
+});
+
 test('dev-registers the twin is sent to RAM, the registers are the CPU’s', async () => {
   const rig = await boot('ahci');
   rig.map(DATA, 512, 'write');
