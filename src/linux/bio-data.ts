@@ -60,7 +60,7 @@ export function createBioData(k: Linux) {
         bio.bi_iter.bi_size += len;
         return len;
       }
-      const prev = bio.bi_io_vec?.[bio.bi_vcnt - 1];
+      const prev = lastVec(bio);
       if (prev !== undefined && k.merge.bvec_gap_to_prev(q, prev, off)) return 0;
       const { bi_flags, bi_phys_segments, bi_seg_front_size, bi_seg_back_size } = bio;
       const vec = appendPage(bio, page, len, off);
@@ -170,9 +170,14 @@ function vecsOf(bio: Bio): BioVec[] {
   return bio.bi_io_vec as BioVec[];
 }
 
+/** The last vec in use. (An index of −1 would be looked up by name.) */
+function lastVec(bio: Bio): BioVec | undefined {
+  return bio.bi_vcnt > 0 ? bio.bi_io_vec?.[bio.bi_vcnt - 1] : undefined;
+}
+
 /** Lets the last vec grow if the bytes follow it in the same page. */
 function growLast(bio: Bio, page: Page, len: number, off: number): boolean {
-  const last = bio.bi_io_vec?.[bio.bi_vcnt - 1];
+  const last = lastVec(bio);
   if (last === undefined || last.bv_page !== page || off !== last.bv_offset + last.bv_len) return false;
   last.bv_len += len;
   return true;
