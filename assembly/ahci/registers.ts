@@ -269,6 +269,8 @@ function writeCommand(d: Ahci, p: Port, value: u32): void {
   if ((changed & AHCI_CMD_SUD) != 0) spinUp(d, p, (after & AHCI_CMD_SUD) != 0);
   if ((changed & after & AHCI_CMD_FRE) != 0) postHeld(d, p);
   if ((changed & ~after & AHCI_CMD_ST) != 0) stop(p);
+  // An error that came while the list did not run (a frame that found no memory) does not hold it up.
+  else if ((changed & AHCI_CMD_ST) != 0) p.stopped = 0;
   // Command list override works on a stopped list only ([1] 3.3.7).
   if ((value & AHCI_CMD_CLO) != 0 && (d.cap & AHCI_CAP_SCLO) != 0 && (before & AHCI_CMD_ST) == 0) {
     p.tfd &= ~(ATA_STATUS_BSY | ATA_STATUS_DRQ);

@@ -207,3 +207,37 @@ test('power states that the function does not have change nothing (PM 1.2, 3.2.4
   }
   assert.is(hba.execute(read, block(512)), GOOD);
 });
+
+test('a frame that finds no memory before the list runs is a bus error, and the list starts all the same', async () => {
+  const hba = await Hba.create({ cold: true });
+  hba.machine.settle();
+  hba.write(regs.AHCI_GHC, regs.AHCI_GHC_AE | regs.AHCI_GHC_IE);
+  hba.setPx(regs.AHCI_PX_FB, 0x30000000);
+  hba.setPx(regs.AHCI_PX_CMD, hba.px(regs.AHCI_PX_CMD) | regs.AHCI_CMD_FRE);
+  assert.is(hba.px(regs.AHCI_PX_IS) & regs.AHCI_IS_HBFS, regs.AHCI_IS_HBFS);
+  hba.startPort();
+  assert.is(hba.execute(read, block(512)), GOOD);
+});
+
+test('a disk pulled among queued commands: nothing moves any more, and its return starts afresh', async () => {
+  const hba = await Hba.create();
+  hba.machine.memory.fill(DATA, 0x66, 1024);
+  for (const slot of [0, 1]) {
+    const task = { command: ata.ATA_READ_FPDMA_QUEUED, feature: 1, count: slot << 3 };
+    hba.prepare(slot, task, block(512, DATA + 512 * slot));
+  }
+  hba.setPx(regs.AHCI_PX_SACT, 3);
+  hba.setPx(regs.AHCI_PX_CI, 3);
+  hba.controller.detachDisk(0);
+  hba.machine.settle();
+  assert.equal([hba.px(regs.AHCI_PX_SACT), hba.machine.memory.read8(DATA)], [3, 0x66]);
+  assert.is(hba.px(regs.AHCI_PX_IS), regs.AHCI_IS_PRCS);
+  hba.controller.attach(hba.disk, 0);
+  hba.machine.settle();
+  assert.is(hba.px(regs.AHCI_PX_TFD), 0x150);
+  hba.restart();
+  assert.equal([hba.px(regs.AHCI_PX_SACT), hba.machine.memory.read8(DATA)], [0, 0x66]);
+  hba.prepare(0, { command: ata.ATA_READ_FPDMA_QUEUED, feature: 1, count: 0 }, block(512));
+  hba.issue(1, true);
+  assert.equal([hba.px(regs.AHCI_PX_SACT), hba.px(regs.AHCI_PX_IS)], [0, regs.AHCI_IS_SDBS]);
+});
