@@ -6,9 +6,10 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const cli = new URL('../dist/cli.js', import.meta.url);
+const module = new URL('../dist/backplane.wasm', import.meta.url);
 const setup = fileURLToPath(new URL('../scripts/setup.mjs', import.meta.url));
 
-if (!existsSync(cli) && existsSync(setup)) {
+if (![cli, module].every((file) => existsSync(file)) && existsSync(setup)) {
   // What setup prints goes to stderr: stdout belongs to the command.
   const { status } = spawnSync(process.execPath, [setup], {
     stdio: ['ignore', process.stderr, process.stderr],

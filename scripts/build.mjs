@@ -82,8 +82,7 @@ const steps = {
       if (code !== 0) rmSync(scratch, { recursive: true, force: true });
       failUnless(code === 0, output);
       for (const file of filesBelow(`dist/${basename(scratch)}`)) importJs(file);
-      rmSync(at('dist/types'), { recursive: true, force: true });
-      renameSync(scratch, at('dist/types'));
+      replaceFolder(scratch, at('dist/types'));
     },
   },
 };
@@ -92,6 +91,17 @@ const steps = {
 function importJs(file) {
   const text = readFileSync(at(file), 'utf8');
   writeFileSync(at(file), text.replace(/((?:from |import\(|import )['"]\.[^'"]*)\.ts(?=['"])/g, '$1.js'));
+}
+
+/** Puts a folder in another's place. Where a second build at the same time was quicker, its copy stays. */
+function replaceFolder(from, to) {
+  rmSync(to, { recursive: true, force: true, maxRetries: 3 });
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+    rmSync(from, { recursive: true, force: true });
+  }
 }
 
 class BuildError extends Error {}

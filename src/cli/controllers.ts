@@ -33,6 +33,12 @@ function id(value: number | string): string {
   return Number(value).toString(16).padStart(4, '0');
 }
 
+/** A limit: `4 MiB`, `16 MiB − 1`. */
+function atMost(bytes: number): string {
+  const even = bytes + (bytes % 2);
+  return even === bytes ? formatBytes(bytes) : `${formatBytes(even)} − 1`;
+}
+
 function asText(): string {
   const paint = paintFor(process.stdout);
   const lines: string[] = [];
@@ -44,8 +50,8 @@ function asText(): string {
       const artificial = profile.artificial ? ' (artificial)' : '';
       lines.push(
         `  ${profile.name.padEnd(16)} ${String(limits.addressBits).padStart(2)} lines, ` +
-          `${formatCount(limits.maxSegments)} segments of ${formatBytes(limits.maxSegmentBytes)}, ${boundary}, ` +
-          `aligned to ${limits.alignment}  ${paint.dim(profile.board + artificial)}`,
+          `${formatCount(limits.maxSegments)} segments of at most ${atMost(limits.maxSegmentBytes)}, ${boundary}, ` +
+          `${limits.alignment === 1 ? 'any address' : `addresses in steps of ${limits.alignment}`}  ${paint.dim(profile.board + artificial)}`,
       );
     }
   }

@@ -4,11 +4,12 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { ScenarioInput } from '../scenario/run.ts';
 import { UsageError } from './errors.ts';
+import { formatPath } from './style.ts';
 
 const PIECE = 1 << 20;
 
 /** An open input file; close() when the run is over. */
-export interface InputFile extends ScenarioInput {
+export interface InputFile extends Omit<ScenarioInput, 'sha256'> {
   close(): void;
 }
 
@@ -16,18 +17,19 @@ export interface InputFile extends ScenarioInput {
 export function openInput(path: string): InputFile {
   const fd = attempt(path, () => openSync(path, 'r'));
   const stat = attempt(path, () => fstatSync(fd));
-  if (stat.isDirectory()) throw refuse(fd, `${path} is a folder; --file takes a file`);
-  if (!stat.isFile()) throw refuse(fd, `${path} is no regular file; --file takes one`);
-  if (stat.size === 0) throw refuse(fd, `${path} is empty; --file takes a file of at least one byte`);
+  const name = formatPath(path);
+  if (stat.isDirectory()) throw refuse(fd, `${name} is a folder; --file takes a file`);
+  if (!stat.isFile()) throw refuse(fd, `${name} is no regular file; --file takes one`);
+  if (stat.size === 0) throw refuse(fd, `${name} is empty; --file takes a file of at least one byte`);
   const read = (offset: number, into: Uint8Array): void => {
     let done = 0;
     while (done < into.length) {
       const n = attempt(path, () => readSync(fd, into, done, into.length - done, offset + done));
-      if (n === 0) throw new UsageError(`${path} became shorter while it was read`);
+      if (n === 0) throw new UsageError(`${name} became shorter while it was read`);
       done += n;
     }
   };
-  return { path, bytes: stat.size, sha256: hashOf(stat.size, read), read, close: () => closeSync(fd) };
+  return { path: name, bytes: stat.size, read, close: () => closeSync(fd) };
 }
 
 /** A running SHA-256. */
@@ -41,13 +43,18 @@ export function sha256(): { update(bytes: Uint8Array): void; digest(): string } 
   };
 }
 
-function hashOf(bytes: number, read: (offset: number, into: Uint8Array) => void): string {
+/** The SHA-256 of a whole input; `step` is told how far it is, 0 to 1, and may throw to stop. */
+export async function hashInput(
+  input: Pick<ScenarioInput, 'bytes' | 'read'>,
+  step: (done: number) => Promise<void>,
+): Promise<string> {
   const hash = createHash('sha256');
-  const buffer = new Uint8Array(Math.min(PIECE, bytes));
-  for (let at = 0; at < bytes; at += PIECE) {
-    const piece = buffer.subarray(0, Math.min(PIECE, bytes - at));
-    read(at, piece);
+  const buffer = new Uint8Array(Math.min(PIECE, input.bytes));
+  for (let at = 0; at < input.bytes; at += PIECE) {
+    const piece = buffer.subarray(0, Math.min(PIECE, input.bytes - at));
+    input.read(at, piece);
     hash.update(piece);
+    await step((at + piece.length) / input.bytes);
   }
   return hash.digest('hex');
 }
@@ -75,6 +82,6 @@ export function attempt<T>(path: string, work: () => T): T {
   } catch (error) {
     if (error instanceof UsageError) throw error;
     const code = (error as { code?: string }).code ?? '';
-    throw new UsageError(`${path}: ${REASONS[code] ?? (error as Error).message}`);
+    throw new UsageError(`${formatPath(path)}: ${REASONS[code] ?? (error as Error).message}`);
   }
 }

@@ -9,6 +9,7 @@ import { ScenarioError } from '../scenario/schema.ts';
 import { listControllers } from './controllers.ts';
 import { EXIT_FAULT, EXIT_FINE, EXIT_USAGE, UsageError } from './errors.ts';
 import { run } from './run.ts';
+import { oneLine } from './style.ts';
 
 const VERSION = '0.1.0';
 /** What the person at the keyboard can put right. */
@@ -44,16 +45,19 @@ function addRun(root: Command): void {
     .command('run')
     .argument('[scenario]', 'name of a built-in scenario, or path of a JSON file', 'default')
     .description('run a scenario: a file goes through a kernel and a controller to a disk, and back')
-    .option('--file <path>', 'the file to move; any size (default: the package-lock.json of this project)')
+    .option(
+      '--file <path>',
+      'the file to move, up to 512 MiB; larger ones with --image (default: one of this project)',
+    )
     .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
     .option('--profile <path>', 'a profile of your own, as JSON')
-    .option('--image <path>', 'use a raw disk image as the disk; without --in-place it is not changed')
-    .option('--in-place', 'write to the image')
+    .option('--image <path>', 'use a raw disk image as the disk; it is not changed, but with --in-place')
+    .option('--in-place', 'write to the image: what was there is lost')
     .option('--disk-size <size>', 'size of the disk in memory, such as 64M')
-    .option('--no-bounce', 'leave bouncing out of every part: the mistake of a driver')
+    .option('--no-bounce', 'leave bouncing out, as a driver would by mistake')
     .option('--seed <number>', 'seed of everything that is by chance, 0 to 4294967295')
     .option('--trace', 'print every event to stderr')
-    .option('--json', 'print one object')
+    .option('--json', 'print one object; with --list, an array')
     .addOption(new Option('--list', 'list the built-in scenarios'))
     .addHelpText(
       'before',
@@ -73,10 +77,12 @@ function addRun(root: Command): void {
 
 /** Runs the command line; resolves when everything is printed. Sets process.exitCode. */
 export async function main(argv: readonly string[]): Promise<void> {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(EXIT_FINE); // the reader of the pipe has seen enough
-    throw error;
-  });
+  for (const [stream, name] of [
+    [process.stdout, 'output'],
+    [process.stderr, 'stderr'],
+  ] as const) {
+    stream.on('error', (error: NodeJS.ErrnoException) => process.exit(afterFailedWrite(error, name)));
+  }
   const command = program();
   if (argv.length === 0) {
     process.stderr.write(command.helpInformation());
@@ -90,16 +96,23 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
+/** The exit status after stdout or stderr would not take what was printed. */
+function afterFailedWrite(error: NodeJS.ErrnoException, name: string): number {
+  if (error.code === 'EPIPE') return EXIT_FINE; // the reader of the pipe has seen enough
+  if (name !== 'stderr') process.stderr.write(`backplane: the ${name} cannot be written: ${error.message}\n`);
+  return EXIT_USAGE;
+}
+
 /** Says what was wrong; the exit status for it. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT_FINE;
     const message = error.message.replace(/^error: /, '').replace(/\n\(/, ' (');
-    process.stderr.write(`backplane: ${message}\n`);
+    process.stderr.write(`backplane: ${oneLine(message)}\n`);
     return EXIT_USAGE;
   }
   if (USER_ERRORS.some((kind) => error instanceof kind)) {
-    process.stderr.write(`backplane: ${(error as Error).message}\n`);
+    process.stderr.write(`backplane: ${oneLine((error as Error).message)}\n`);
     return EXIT_USAGE;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

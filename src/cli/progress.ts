@@ -1,6 +1,7 @@
-// Progress of long work: one line on stderr that is written over; nothing where that is no terminal.
+// Progress of long work: one line on stderr that is written over; nothing where that is no terminal, or a dumb one.
 
 import { setImmediate } from 'node:timers/promises';
+import { oneLine } from './style.ts';
 
 const INTERVAL_MS = 100;
 /** Work that is over sooner shows nothing. */
@@ -19,11 +20,14 @@ export class Progress {
   /** Says how much of the work is done, 0 to 1, and what is being done. */
   show(done: number, what: string): void {
     const now = Date.now();
-    if (!this.#stream.isTTY || now - this.#began < QUIET_MS || now - this.#last < INTERVAL_MS) return;
+    if (!this.#stream.isTTY || process.env.TERM === 'dumb') return;
+    if (now - this.#began < QUIET_MS || now - this.#last < INTERVAL_MS) return;
     this.#last = now;
     this.#shown = true;
     const percent = String(Math.floor(done * 100)).padStart(3);
-    this.#stream.write(`\r\x1b[K${percent} %  ${what}`.slice(0, (this.#stream.columns ?? 80) + 4));
+    // One column stays free: a line that fills the terminal would wrap and could not be written over.
+    const line = oneLine(`${percent} %  ${what}`).slice(0, (this.#stream.columns || 80) - 1);
+    this.#stream.write(`\r\x1b[K${line}`);
   }
 
   /** Lets signals and timers be served. */

@@ -3,7 +3,7 @@
 import { hex, nameOf, RULES } from '../guard/index.ts';
 import type { PartReport, ReportedFinding, RunReport } from '../scenario/report.ts';
 import { memoryMap } from './picture.ts';
-import { formatAddress, formatBytes, formatCount, formatNs, type Paint, plural } from './style.ts';
+import { formatAddress, formatBytes, formatCount, formatNs, oneLine, type Paint, plural } from './style.ts';
 
 const SEGMENTS_SHOWN = 8;
 const FINDINGS_SHOWN = 6;
@@ -20,10 +20,14 @@ export function formatReport(report: RunReport, paint: Paint): string {
 
 function head(report: RunReport, paint: Paint): string[] {
   return [
-    paint.bold(`${report.scenario}: ${report.about}`),
-    row('input', `${report.input.path}, ${formatCount(report.input.bytes)} bytes`, paint),
+    paint.bold(oneLine(`${report.scenario}: ${report.about}`)),
+    row('input', `${report.input.path}, ${plural(report.input.bytes, 'byte')}`, paint),
     row('', paint.dim(`sha256 ${report.input.sha256}`), paint),
-    row('disk', `${report.disk.name}, ${formatBytes(report.disk.bytes)} behind ${report.board}`, paint),
+    row(
+      'disk',
+      oneLine(`${report.disk.name}, ${formatBytes(report.disk.bytes)}, behind ${report.board}`),
+      paint,
+    ),
     row('', `${report.addressBits} address lines: it reaches ${reach(report.addressBits)}`, paint),
     row('kernel', `${report.kernel}, seed ${report.seed}`, paint),
   ];
@@ -34,7 +38,7 @@ function reach(bits: number): string {
 }
 
 function formatPart(part: PartReport, number: number, report: RunReport, paint: Paint): string[] {
-  const lines = [paint.bold(`${number}. ${part.title}`)];
+  const lines = [paint.bold(oneLine(`${number}. ${part.title}`))];
   if (part.skipped !== null) return [...lines, `   ${paint.dim(`not run: ${part.skipped}`)}`];
   const { pages } = part;
   lines.push(
@@ -130,7 +134,7 @@ function verdict(report: RunReport, paint: Paint): string {
   const ran = report.parts.filter(({ skipped }) => skipped === null).length;
   if (report.ok) return paint.green(paint.bold(`ok: ${plural(ran, 'part')} went as the scenario says`));
   const failed = report.parts.filter(({ ok }) => !ok).map(({ title }) => title);
-  return paint.red(paint.bold(`not ok: ${failed.join('; ')}`));
+  return paint.red(paint.bold(oneLine(`not ok: ${failed.join('; ')}`)));
 }
 
 function row(label: string, text: string, paint: Paint): string {

@@ -1,13 +1,13 @@
 // `backplane run`: finds the scenario, the input and the disk, runs, prints.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CONTROLLERS, findController, findProfile, type Profile } from '../controllers/index.ts';
 import { loadModule } from '../machine/index.ts';
 import defaultScenario from '../scenario/builtin/default.json' with { type: 'json' };
 import { ProfileError, parseProfile } from '../scenario/profile.ts';
 import { toJson } from '../scenario/report.ts';
-import { runScenario } from '../scenario/run.ts';
+import { checkFits, runScenario } from '../scenario/run.ts';
 import { parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
 import { formatEvent } from '../trace/index.ts';
 import {
@@ -19,12 +19,12 @@ import {
   suggest,
   UsageError,
 } from './errors.ts';
-import { type Image, openImage } from './image.ts';
-import { attempt, openInput, sha256 } from './input.ts';
+import { type Image, isSameFile, openImage } from './image.ts';
+import { attempt, hashInput, openInput, sha256 } from './input.ts';
 import { Interrupt, Interrupted } from './interrupt.ts';
 import { Progress } from './progress.ts';
 import { formatReport } from './report.ts';
-import { paintFor } from './style.ts';
+import { formatCount, formatPath, paintFor } from './style.ts';
 
 export interface RunFlags {
   readonly file?: string;
@@ -46,20 +46,18 @@ const BUILT_IN: Readonly<Record<string, unknown>> = { default: defaultScenario }
 /** Runs a scenario and prints its report; the exit status. Throws UsageError for what the user can put right. */
 export async function run(name: string, flags: RunFlags): Promise<number> {
   if (flags.list === true) {
-    for (const [key, value] of Object.entries(BUILT_IN)) {
-      process.stdout.write(`${key}  ${parseScenario(value, key).about}\n`);
-    }
+    const list = Object.entries(BUILT_IN).map(([name, value]) => ({
+      name,
+      about: parseScenario(value, name).about,
+    }));
+    const text = list.map(({ name, about }) => `${name}  ${about}`).join('\n');
+    process.stdout.write(`${flags.json === true ? JSON.stringify(list, null, 2) : text}\n`);
     return EXIT_FINE;
   }
-  if (flags.inPlace === true && flags.image === undefined) {
-    throw new UsageError('--in-place says how --image is used: give it too');
-  }
-  if (flags.image !== undefined && flags.diskSize !== undefined) {
-    throw new UsageError('--disk-size is for a disk in memory; an image has a size of its own');
-  }
+  checkFlags(flags);
   const profile = flags.profile === undefined ? undefined : readProfile(flags.profile);
   const scenario = override(findScenario(name), flags, profile);
-  const input = openInput(flags.file ?? defaultInput());
+  const file = openInput(flags.file ?? defaultInput());
   const progress = new Progress(process.stderr);
   let image: Image | undefined;
   const sayInterrupted = (): void => {
@@ -74,16 +72,22 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
       flags.image === undefined
         ? undefined
         : await openImage(flags.image, { inPlace: flags.inPlace === true });
+    const pause = async (): Promise<void> => {
+      await progress.pause();
+      interrupt.check();
+    };
+    checkFits(scenario, file, image?.bytes);
+    const digest = await hashInput(file, (done) => {
+      progress.show(done, `reading ${file.path}`);
+      return pause();
+    });
     const report = await runScenario(scenario, {
       module: await loadModule(),
-      input,
+      input: { ...file, sha256: digest },
       hash: sha256,
       noBounce: !flags.bounce,
       onProgress: (done, what) => progress.show(done, what),
-      pause: async () => {
-        await progress.pause();
-        interrupt.check();
-      },
+      pause,
       ...(profile === undefined ? {} : { profile }),
       ...(image === undefined ? {} : { medium: (bounce) => (image as Image).medium(bounce) }),
       ...(flags.trace === true
@@ -96,6 +100,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
         ? `${JSON.stringify(toJson(report), null, 2)}\n`
         : `${formatReport(report, paintFor(process.stdout))}\n`,
     );
+    if (image !== undefined && image.trouble !== null) process.stderr.write(`backplane: ${image.trouble}\n`);
     return report.ok ? EXIT_FINE : EXIT_FOUND;
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
@@ -105,15 +110,39 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
   } finally {
     progress.end();
     interrupt.end();
-    input.close();
+    file.close();
     image?.close();
+  }
+}
+
+/** Options that contradict each other, or would do harm together. */
+function checkFlags(flags: RunFlags): void {
+  for (const [option, value] of Object.entries({
+    file: flags.file,
+    image: flags.image,
+    profile: flags.profile,
+  })) {
+    if (value === '') throw new UsageError(`--${option} is empty; it takes the path of a file`);
+  }
+  if (flags.inPlace === true && flags.image === undefined) {
+    throw new UsageError('--in-place says how --image is used: give it too');
+  }
+  if (flags.image !== undefined && flags.diskSize !== undefined) {
+    throw new UsageError('--disk-size is for a disk in memory; an image has a size of its own');
+  }
+  if (flags.inPlace === true && flags.image !== undefined && flags.file !== undefined) {
+    if (isSameFile(flags.file, flags.image)) {
+      throw new UsageError(
+        `--file and --image are the same file, ${formatPath(flags.image)}, which would be read while it is written; leave out --in-place`,
+      );
+    }
   }
 }
 
 /** What an interrupted run leaves in the image. */
 function leftBehind(image: Image | undefined): string {
   if (image === undefined || image.written === 0) return 'nothing was written';
-  return `${image.path} is half written: ${image.written} bytes of it are new, the rest is as it was`;
+  return `${formatPath(image.path)} is changed: ${formatCount(image.written)} bytes were written, the rest is as it was`;
 }
 
 function readProfile(path: string): Profile {
@@ -126,7 +155,7 @@ function readProfile(path: string): Profile {
 function readJson(path: string, wrong: (problem: string) => Error): unknown {
   const text = attempt(path, () => readFileSync(path, 'utf8'));
   try {
-    return JSON.parse(text);
+    return JSON.parse(text.replace(/^\uFEFF/, '')); // some editors put a byte order mark first
   } catch (error) {
     throw wrong(`it is not JSON: ${(error as Error).message}`);
   }
@@ -145,14 +174,20 @@ function findScenario(name: string): Scenario {
 
 /** What the command line says wins over what the scenario says. */
 function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefined): Scenario {
+  if (profile !== undefined && flags.controller !== undefined && flags.controller !== profile.controller) {
+    throw new UsageError(
+      `--profile ${profile.name} is for "${profile.controller}", and --controller says "${flags.controller}"; leave one out`,
+    );
+  }
   const controller = profile?.controller ?? flags.controller ?? scenario.controller;
   if (findController(controller) === undefined && findProfile(controller) === undefined) {
     const known = CONTROLLERS.flatMap((description) => [
       description.kind,
       ...description.profiles.map(({ name }) => name),
     ]);
+    const from = flags.controller === undefined ? `scenario ${scenario.name}: ` : '';
     throw new UsageError(
-      `no controller is called "${controller}"${suggest(controller, [...new Set(known)])}`,
+      `${from}no controller is called "${controller}"${suggest(controller, [...new Set(known)])}`,
     );
   }
   return {
@@ -166,7 +201,10 @@ function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefi
   };
 }
 
-/** The project's own lock file: this code is dist/cli.js. */
+/** The project's own lock file, or package.json where it is installed without one: this code is dist/cli.js. */
 function defaultInput(): string {
-  return fileURLToPath(new URL('../package-lock.json', import.meta.url));
+  const [lock, manifest] = ['../package-lock.json', '../package.json'].map((name) =>
+    fileURLToPath(new URL(name, import.meta.url)),
+  ) as [string, string];
+  return existsSync(lock) ? lock : manifest;
 }

@@ -1,15 +1,35 @@
-// Colour and numbers, for people. Colour only on a terminal, and never with NO_COLOR.
+// Colour, numbers and names, for people. Colour on a terminal, never with NO_COLOR, always with FORCE_COLOR.
 
+import { isAbsolute, relative } from 'node:path';
 import picocolors from 'picocolors';
 
 export type Paint = ReturnType<typeof picocolors.createColors>;
 
-/** Colours for a stream; plain where it is no terminal, NO_COLOR is set or TERM is `dumb`. */
+/** Colours for a stream. NO_COLOR wins, then FORCE_COLOR (`0`: none), then what the terminal is. */
 export function paintFor(stream: { readonly isTTY?: boolean }): Paint {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
-  const wanted = FORCE_COLOR !== undefined && FORCE_COLOR !== '0' && FORCE_COLOR !== '';
-  const forbidden = (NO_COLOR !== undefined && NO_COLOR !== '') || TERM === 'dumb';
-  return picocolors.createColors(!forbidden && (wanted || stream.isTTY === true));
+  if ((NO_COLOR ?? '') !== '') return picocolors.createColors(false);
+  if ((FORCE_COLOR ?? '') !== '') {
+    return picocolors.createColors(FORCE_COLOR !== '0' && FORCE_COLOR !== 'false');
+  }
+  return picocolors.createColors(stream.isTTY === true && TERM !== 'dumb');
+}
+
+const LONGEST_NAME = 200;
+
+/** A name or message on one line of a terminal: control characters become `?`, the middle of a long one `…`. */
+export function oneLine(text: string, longest = Number.POSITIVE_INFINITY): string {
+  const clean = text.replace(/\p{Cc}/gu, '?');
+  if (clean.length <= longest) return clean;
+  const half = Math.floor(longest / 2);
+  return `${clean.slice(0, half)}…${clean.slice(-half)}`;
+}
+
+/** A path as people would write it here: relative where it lies below the current folder. */
+export function formatPath(path: string): string {
+  const below = relative('', path);
+  const outside = below === '' || below.startsWith('..') || isAbsolute(below) || !isAbsolute(path);
+  return oneLine(outside ? path : below, LONGEST_NAME);
 }
 
 /** `64 KiB`, `3.2 MiB`, `17 bytes`. */

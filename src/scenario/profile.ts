@@ -43,7 +43,10 @@ export const profileSchema = v.strictObject({
       revision: v.optional(id),
     }),
   ),
-  parameters: v.record(v.string(), v.union([v.number(), v.boolean()], 'must be a number, true or false')),
+  parameters: v.pipe(
+    v.custom<object>((value) => !Array.isArray(value), 'must be an object, not a list'),
+    v.record(v.string(), v.union([v.number(), v.boolean()], 'must be a number, true or false')),
+  ),
 });
 
 /** A profile that is not one: `problems` has a line for each wrong field. */

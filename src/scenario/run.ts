@@ -25,6 +25,8 @@ const WINDOW = 4 * MIB;
 /** A disk in the module's memory is at most this large; a larger one needs a medium. */
 export const MAX_RAM_DISK = 512 * MIB;
 const MIN_RAM_DISK = 64 * MIB;
+/** A kernel boots in no less, at address 0. */
+const LEAST_RAM = MIB;
 
 /** The bytes that the scenario moves. */
 export interface ScenarioInput {
@@ -64,7 +66,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
       options.onProgress?.((i + done) / chosen.length, part.title);
     };
     const run = new Part(scenario, part, options);
-    seen = run;
+    seen ??= run;
     parts.push(await run.run(progress));
   }
   if (seen === null) throw new MachineError('every part of the scenario leaves bouncing out already');
@@ -95,6 +97,8 @@ class Part {
   readonly #options: RunOptions;
   readonly #bounce: boolean;
   readonly #problems: string[] = [];
+  /** Requests that failed. */
+  #failed = 0;
   #differing = 0;
   #digest = '';
 
@@ -104,6 +108,7 @@ class Part {
     this.#options = options;
     this.#bounce = part.bounce && options.noBounce !== true;
     const medium = options.medium?.(this.#bounce);
+    checkFits(scenario, options.input, medium?.bytes);
     const bytes = medium === undefined ? ramDiskBytes(scenario, options.input.bytes) : 0;
     this.#machine = new Machine(options.module, {
       ram: scenario.machine.ram ?? 'default',
@@ -122,7 +127,12 @@ class Part {
     for (const fault of scenario.faults) {
       this.#machine.addFault({ ...fault, disk: this.disk });
     }
-    this.#checkSize();
+  }
+
+  get #title(): string {
+    return this.#options.noBounce === true
+      ? `${this.#part.title}, but with bouncing left out`
+      : this.#part.title;
   }
 
   async run(progress: (done: number) => void): Promise<PartReport> {
@@ -160,6 +170,12 @@ class Part {
   }
 
   #boot(): Harness {
+    const [first] = this.#machine.memory.regions;
+    if (first === undefined || first.base !== 0 || first.bytes < LEAST_RAM) {
+      throw new MachineError(
+        `machine.ram: the kernel needs a region at 0 of at least ${LEAST_RAM} bytes; "small" is the least that works`,
+      );
+    }
     return bootLinuxHarness({
       machine: this.#machine,
       controller: this.controller,
@@ -219,6 +235,7 @@ class Part {
     if (this.#scenario.userMemory === 'scattered' || top === undefined) return { scatter: true };
     if (this.#scenario.userMemory === 'low') return { below: LOW, scatter: true };
     if (top.bytes < 4 * USER_OFFSET) return { from: top.base, scatter: true };
+    if (top.base === 0) return { scatter: true };
     const from = top.base + USER_OFFSET;
     return { from, below: from + span, scatter: true };
   }
@@ -237,11 +254,6 @@ class Part {
     const buffer = buffers[operation.op];
     const from = operation.offset;
     const total = operation.bytes ?? this.#options.input.bytes - from;
-    if (from + total > this.#options.input.bytes) {
-      throw new MachineError(
-        `operation "${operation.op}" wants bytes ${from} to ${from + total} of an input of ${this.#options.input.bytes} bytes`,
-      );
-    }
     const hash = this.#options.hash();
     for (let done = 0; done < total; done += buffer.bytes) {
       const bytes = Math.min(buffer.bytes, total - done);
@@ -270,7 +282,9 @@ class Part {
     for (let offset = 0; offset < wanted.length; offset += requestBytes) {
       const piece = wanted.subarray(offset, offset + requestBytes);
       const ranges = layOut(buffer, offset, piece.length, operation.iovec);
-      if (operation.op === 'write') eachRange(ranges, piece, (address, part) => harness.store(address, part));
+      // What is to be read is the opposite of what stands there: bytes that never arrive cannot look right.
+      const before = operation.op === 'write' ? piece : piece.map((byte) => ~byte);
+      eachRange(ranges, before, (address, part) => harness.store(address, part));
       const sector = operation.sector + (done + offset) / unit;
       const error = harness.transfer({
         direction: operation.op,
@@ -289,22 +303,9 @@ class Part {
   }
 
   #fail(op: string, sector: number, error: number): void {
-    if (this.#problems.length < 5)
+    this.#failed++;
+    if (this.#part.expect.failedRequests === undefined && this.#problems.length < 5)
       this.#problems.push(`${op} at sector ${sector} failed with errno ${-error}`);
-  }
-
-  #checkSize(): void {
-    const unit = this.disk.sectorBytes;
-    for (const operation of this.#part.operations) {
-      if (operation.op === 'flush') continue;
-      const bytes = operation.bytes ?? this.#options.input.bytes - operation.offset;
-      const end = operation.sector * unit + Math.ceil(bytes / unit) * unit;
-      if (end > this.disk.bytes) {
-        throw new MachineError(
-          `${this.#options.input.path} has ${this.#options.input.bytes} bytes and does not fit the disk of ${this.disk.bytes} bytes`,
-        );
-      }
-    }
   }
 
   #report(
@@ -321,7 +322,7 @@ class Part {
     const pinned = observer?.pinned ?? 0;
     const bounced = observer?.bounced ?? 0;
     return {
-      title: this.#part.title,
+      title: this.#title,
       bounce: this.#bounce,
       skipped,
       ok: problems.length === 0,
@@ -348,7 +349,7 @@ class Part {
     const declared = this.#options.noBounce === true ? [] : (this.#part.expect.findings ?? []);
     return this.#machine.guard
       .findings()
-      .map((finding) => ({ ...finding, part: this.#part.title, expected: declared.includes(finding.rule) }));
+      .map((finding) => ({ ...finding, part: this.#title, expected: declared.includes(finding.rule) }));
   }
 
   /** What is not as the scenario says. */
@@ -356,6 +357,12 @@ class Part {
     const own = this.#options.noBounce === true;
     const expected = own ? { findings: [], identical: true } : this.#part.expect;
     const problems: string[] = [];
+    const wanted = this.#part.expect.failedRequests;
+    if (wanted !== undefined && wanted !== this.#failed) {
+      problems.push(
+        `${this.#failed} request${this.#failed === 1 ? '' : 's'} failed, and ${wanted} were expected to`,
+      );
+    }
     for (const rule of expected.findings ?? []) {
       if (!findings.some((finding) => finding.rule === rule))
         problems.push(`the guard did not report ${rule}, which was expected`);
@@ -383,7 +390,11 @@ class Bystander {
   constructor(machine: Machine, harness: Harness, bytes: number, controller: Controller) {
     this.#harness = harness;
     const low = machine.memory.regions[0];
-    const roomy = low !== undefined && low.bytes >= 4 * USER_OFFSET && controller.profile.addressBits < 64;
+    const roomy =
+      machine.memory.regions.length > 1 &&
+      low !== undefined &&
+      low.bytes >= 4 * USER_OFFSET &&
+      controller.profile.addressBits < 64;
     this.#buffer = roomy ? harness.allocate(bytes, { from: USER_OFFSET, below: USER_OFFSET + bytes }) : null;
     this.pages = this.#buffer?.pages ?? [];
     this.#wanted = new Uint8Array(this.#buffer?.bytes ?? 0).map((_, i) => 0xb0 ^ (i >>> 8) ^ (i & 0xff));
@@ -403,13 +414,44 @@ class Bystander {
   }
 }
 
+/** Throws MachineError where the input and the disk are no match: too long, or shorter than what is wanted of it. */
+export function checkFits(
+  scenario: Scenario,
+  input: { readonly path: string; readonly bytes: number },
+  diskBytes = ramDiskBytes(scenario, input.bytes),
+): void {
+  const unit = scenario.disk.sectorBytes;
+  if (diskBytes % unit !== 0) {
+    throw new MachineError(
+      `a disk of ${diskBytes} bytes: the size must be a multiple of the sector, ${unit} bytes`,
+    );
+  }
+  for (const operation of scenario.parts.flatMap(({ operations }) => operations)) {
+    if (operation.op === 'flush') continue;
+    const { op, offset, sector } = operation;
+    const bytes = operation.bytes ?? input.bytes - offset;
+    if (bytes <= 0 || offset + bytes > input.bytes) {
+      const wanted = operation.bytes === undefined ? '' : `${bytes} bytes `;
+      throw new MachineError(
+        `operation "${op}" wants ${wanted}from byte ${offset} on of ${input.path}, which has ${input.bytes} bytes`,
+      );
+    }
+    const end = sector * unit + Math.ceil(bytes / unit) * unit;
+    if (end > diskBytes) {
+      throw new MachineError(
+        `${input.path} has ${input.bytes} bytes and does not fit the disk of ${diskBytes} bytes; one of ${end} bytes would do`,
+      );
+    }
+  }
+}
+
 function ramDiskBytes(scenario: Scenario, input: number): number {
   const needed = Math.ceil(input / PAGE) * PAGE;
   const small = scenario.machine.ram === 'small';
   const bytes = scenario.disk.bytes ?? Math.max(needed, small ? MIB : MIN_RAM_DISK);
   if (bytes > MAX_RAM_DISK) {
     throw new MachineError(
-      `a disk of ${bytes} bytes does not fit memory: at most ${MAX_RAM_DISK}; use an image`,
+      `a disk of ${bytes} bytes does not fit memory, which takes at most ${MAX_RAM_DISK}; use an image of that size (--image)`,
     );
   }
   return bytes;
@@ -437,7 +479,7 @@ function layOut(
   }
   if (page > buffer.bytes) {
     throw new MachineError(
-      `iovec: a request of ${bytes} bytes in this shape takes ${page / PAGE} pages, and the process has ${buffer.bytes / PAGE}`,
+      `iovec: a request of ${bytes} bytes in this shape takes ${page / PAGE} pages, and the process has ${buffer.bytes / PAGE}; longer elements or a smaller requestBytes would do`,
     );
   }
   return ranges;

@@ -35,7 +35,7 @@ const transfer = {
   sector: v.optional(sector, 0),
   /** First byte of the input, and how many; default all. */
   offset: v.optional(bytes, 0),
-  bytes: v.optional(bytes),
+  bytes: v.optional(whole(1, 2 ** 53 - 1, 'bytes')),
   /** Default: one page-aligned stretch for each request. */
   iovec: v.optional(iovecs),
 };
@@ -57,6 +57,8 @@ const rule = choice(Object.keys(RULES) as [Rule, ...Rule[]]);
 const expectation = v.strictObject({
   /** Rules that the guard must report, and no others. */
   findings: v.optional(v.array(rule), []),
+  /** How many requests must fail, with an error or by time-out; default none. */
+  failedRequests: v.optional(whole(0, 2 ** 31)),
   /** Whether what is read must be what was written. */
   identical: v.optional(flag, true),
 });

@@ -1,8 +1,8 @@
 // Wrong input: one clear line on stderr, exit status 2, nothing on stdout.
 
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { assert, suite } from '../run/suite.ts';
+import { assert, root, suite } from '../run/suite.ts';
 import { backplane, withFolder } from './command.ts';
 
 const test = suite('bad input');
@@ -78,6 +78,68 @@ test('a disk whose size is no multiple of the sector is refused', () => {
     ['run', '--disk-size', '1000'],
     /a disk of 1000 bytes: the size must be a multiple of the sector, 512 bytes/,
   );
+});
+
+test('options that contradict each other are refused', () => {
+  withFolder((folder) => {
+    const image = join(folder, 'disk.img');
+    writeFileSync(image, new Uint8Array(65536));
+    refuses(
+      ['run', '--file', image, '--image', image, '--in-place'],
+      /--file and --image are the same file, .*disk\.img.*leave out --in-place/,
+    );
+    const board = join(root, 'firmware/profiles/ahci.json');
+    refuses(
+      ['run', '--profile', board, '--controller', 'aha1542'],
+      /--profile ahci is for "ahci", and --controller says "aha1542"/,
+    );
+  });
+  refuses(['run', '--file', ''], /--file is empty; it takes the path of a file/);
+  refuses(['run', '--in-place'], /--in-place says how --image is used/);
+});
+
+test('an error is one line of a terminal, whatever the path', () => {
+  refuses(['run', '--file', 'no\nsuch\x1b[31m'], /no\?such\?\[31m: there is no such file/);
+  const { stderr } = backplane(['run', '--file', 'x'.repeat(3000)]);
+  assert.match(stderr, /x…x+: the name is too long/);
+  assert.ok(stderr.length < 300);
+});
+
+test('a file that no disk in memory holds is refused before it is read', () => {
+  withFolder((folder) => {
+    const huge = join(folder, 'huge');
+    writeFileSync(huge, '');
+    truncateSync(huge, 2 ** 40); // reading it would take the test's whole time
+    refuses(['run', '--file', huge], /1099511627776 bytes does not fit memory.*--image/);
+  });
+});
+
+test('a scenario that wants what the machine or the input has not is refused', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    const refuse = (fields: object, operation: object, expected: RegExp): void => {
+      const parts = [{ title: 'a', operations: [{ op: 'write', ...operation }] }];
+      writeFileSync(path, JSON.stringify({ name: 'mine', ...fields, parts }));
+      refuses(['run', path], expected);
+    };
+    refuse(
+      {},
+      { offset: 2 ** 40 },
+      /operation "write" wants from byte 1099511627776 on of .*, which has \d+ bytes/,
+    );
+    refuse({}, { bytes: 2 ** 40 }, /operation "write" wants 1099511627776 bytes from byte 0 on/);
+    refuse(
+      { machine: { ram: [{ base: 0, bytes: 4096 }] } },
+      {},
+      /the kernel needs a region at 0 of at least/,
+    );
+    refuse({ machine: { ram: [{ base: 2 ** 32, bytes: 2 ** 26 }] } }, {}, /the kernel needs a region at 0/);
+    refuse(
+      { controller: 'ahcii' },
+      {},
+      /scenario mine: no controller is called "ahcii" \(did you mean "ahci"/,
+    );
+  });
 });
 
 test('a size or seed that is none is refused with what would be right', () => {

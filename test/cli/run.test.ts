@@ -1,8 +1,8 @@
 // `backplane run` as a user runs it, on the built CLI and the real module.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert, root, suite } from '../run/suite.ts';
 import { backplane, keepFolder, withFolder } from './command.ts';
@@ -226,7 +226,98 @@ test('an image that is none is refused: missing, not a multiple of the sector, s
   });
 });
 
-test('Ctrl-C says what is half written', async () => {
+test('a file of zeros differs as well, when nothing of it arrives', () => {
+  withFolder((folder) => {
+    const file = join(folder, 'zeros');
+    writeFileSync(file, new Uint8Array(9000));
+    const { status, output } = runJson(['--file', file]);
+    assert.equal([status, output.ok], [0, true]);
+    const broken = backplane(['run', '--file', file, '--no-bounce']);
+    assert.match(broken.stdout, /1\. as it should be, but with bouncing left out/);
+    assert.match(broken.stdout, /differs in 9,000 bytes/);
+    assert.is(broken.status, 1);
+  });
+});
+
+test('the report names paths as they are written here, and what becomes of the image', () => {
+  withFolder((folder) => {
+    const file = join(folder, 'one');
+    const image = join(folder, 'disk.img');
+    writeFileSync(file, 'x');
+    writeFileSync(image, new Uint8Array(65536));
+    const kept = backplane(['run', '--file', file, '--image', image]).stdout;
+    assert.match(kept, /input {5}.*one, 1 byte\n/);
+    assert.match(kept, /disk {6}overlay of .*disk\.img, 64 KiB, behind/);
+    const inPlace = backplane(['run', '--file', file, '--image', image, '--in-place']).stdout;
+    assert.match(inPlace, /disk {6}.*disk\.img, written in place, 64 KiB, behind/);
+  });
+  assert.match(backplane(['run'], {}).stdout, /input {5}package-lock\.json, /);
+});
+
+test('an installed package, which has no lock file, moves its package.json', () => {
+  withFolder((folder) => {
+    for (const name of ['bin', 'dist', 'package.json']) {
+      cpSync(join(root, name), join(folder, name), { recursive: true });
+    }
+    const { status, stdout } = spawnSync(process.execPath, [join(folder, 'bin/backplane.mjs'), 'run'], {
+      encoding: 'utf8',
+    });
+    assert.match(stdout, /input {5}.*package\.json, /);
+    assert.is(status, 0);
+  });
+});
+
+test('the list of scenarios is an array with --json', () => {
+  const list = JSON.parse(backplane(['run', '--list', '--json']).stdout) as { name: string }[];
+  assert.equal(
+    list.map(({ name }) => name),
+    ['default'],
+  );
+});
+
+test('FORCE_COLOR colours a pipe and NO_COLOR wins over it', () => {
+  const coloured = (env: Record<string, string>): boolean =>
+    backplane(['controllers'], env).stdout.includes('\x1b[');
+  assert.equal(
+    [
+      coloured({ NO_COLOR: '' }),
+      coloured({ NO_COLOR: '', FORCE_COLOR: '1', TERM: 'dumb' }),
+      coloured({ NO_COLOR: '', FORCE_COLOR: '0' }),
+      coloured({ NO_COLOR: '1', FORCE_COLOR: '1' }),
+    ],
+    [false, true, false, false],
+  );
+});
+
+test('a scenario may have a byte order mark, one region of RAM, and requests that fail as declared', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    const scenario = (failedRequests: number): string =>
+      JSON.stringify({
+        name: 'mine',
+        machine: { ram: [{ base: 0, bytes: 1 << 24 }] },
+        faults: [{ kind: 'error', operations: ['read'], times: 1 }],
+        parts: [
+          {
+            title: 'a',
+            operations: [
+              { op: 'write', bytes: 512 },
+              { op: 'read', bytes: 512 },
+            ],
+            expect: { failedRequests, identical: false },
+          },
+        ],
+      });
+    writeFileSync(path, `\ufeff${scenario(1)}`);
+    assert.is(backplane(['run', path]).status, 0);
+    writeFileSync(path, scenario(2));
+    const { status, stdout } = backplane(['run', path]);
+    assert.match(stdout, /wrong {5}1 request failed, and 2 were expected to/);
+    assert.is(status, 1);
+  });
+});
+
+test('Ctrl-C says what was written', async () => {
   await new Promise<void>((resolve, reject) => {
     const { folder, done } = keepFolder();
     const file = join(folder, 'large');
@@ -252,7 +343,10 @@ test('Ctrl-C says what is half written', async () => {
       done();
       try {
         assert.is(status, 130);
-        assert.match(stderr, /interrupted: .*disk\.img is half written: \d+ bytes of it are new/);
+        assert.match(
+          stderr,
+          /interrupted: .*disk\.img is changed: [\d,]+ bytes were written, the rest is as it was/,
+        );
         resolve();
       } catch (error) {
         reject(error as Error);
