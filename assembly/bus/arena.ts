@@ -19,9 +19,14 @@ import {
 /** "BKPL" in memory. */
 const MAGIC: u32 = 0x4c504b42;
 
-/** Lays an empty machine into the memory, whose last byte is at `memoryBytes` − 1. */
+/**
+ * Lays an empty machine into the memory, whose last byte is at `memoryBytes` − 1. The memory is new, all zeroes,
+ * or has held a machine, whose bytes are zeroed: so that RAM which nobody touches costs nothing.
+ */
 export function initArena(memoryBytes: u32): bool {
   if (memoryBytes < <u32>AT_FREE) return false;
+  const used: u32 = load<u32>(AT_MAGIC) == MAGIC ? load<u32>(AT_ARENA_TOP) : 0;
+  if (used > <u32>AT_FREE) memory.fill(AT_FREE, 0, min(used, memoryBytes) - AT_FREE);
   memory.fill(ARENA_BASE, 0, AT_FREE - ARENA_BASE);
   store<u32>(AT_MAGIC, MAGIC);
   store<u32>(AT_VERSION, LAYOUT_VERSION);
@@ -43,6 +48,5 @@ export function reserve(bytes: u32, align: u32): u32 {
   const end: u64 = start + bytes;
   if (end > <u64>load<u32>(AT_ARENA_END)) return 0;
   store<u32>(AT_ARENA_TOP, <u32>end);
-  memory.fill(<usize>start, 0, bytes);
   return <u32>start;
 }

@@ -1,4 +1,5 @@
 import { BusError, createMachine, MachineError } from '../../src/machine/index.ts';
+import { instantiate, loadModule } from '../../src/machine/module.ts';
 import { assert, suite } from '../run/suite.ts';
 
 const test = suite('machine');
@@ -67,4 +68,18 @@ test('a layout that cannot be is refused with the rule', async () => {
 test('a disk whose size is no multiple of the sector is refused', async () => {
   const machine = await createMachine({ ram: 'small' });
   assert.throws(() => machine.addDisk({ bytes: 1000 }), /multiple of the sector/);
+});
+
+test('a memory that has held a machine is laid out anew, all zeroes', async () => {
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
+  const none = (): number => 0;
+  const media = { mediaStart: none, mediaTransfer: none, mediaFinish: none, mediaDrop: none };
+  const hw = instantiate(await loadModule('debug'), memory, media);
+  const bytes = new Uint8Array(memory.buffer);
+  hw.init(bytes.length);
+  const ram = hw.addRam(0, 0, 0x10000);
+  bytes.fill(0xa5, ram, ram + 0x10000);
+  hw.init(bytes.length);
+  assert.is(hw.addRam(0, 0, 0x8000), ram);
+  assert.ok(bytes.subarray(ram, ram + 0x10000).every((byte) => byte === 0));
 });
