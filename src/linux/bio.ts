@@ -79,6 +79,7 @@ export function createBio(k: Linux) {
   }
 
   function advance(bio: Bio, bytes: number): void {
+    bio.bi_flags &= ~(1 << BIO_SEG_VALID); // what is left has fewer
     if (!bio_advance_iter(bio, bio.bi_iter, bytes))
       k.warnings.warn('LIFE-18', `advanced by ${bytes} bytes, past the end`, 'bio_advance');
   }
@@ -173,7 +174,6 @@ export function createBio(k: Linux) {
     bio_trim(bio: Bio, offset: number, size: number): void {
       const bytes = size * 512;
       if (offset === 0 && bytes === bio.bi_iter.bi_size) return;
-      bio.bi_flags &= ~(1 << BIO_SEG_VALID);
       advance(bio, offset * 512);
       bio.bi_iter.bi_size = bytes;
     },

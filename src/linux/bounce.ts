@@ -2,15 +2,8 @@
 // copied between them. The page pools make sure that it always gets on.
 
 import { KernelBug, PAGE_SIZE, type Page, type Sleeps } from '../kernel/index.ts';
-import { bio_for_each_segment, bio_has_data } from './bio-iter.ts';
-import {
-  BIO_BOUNCED,
-  BIO_SNAP_STABLE,
-  type Bio,
-  type BioVec,
-  REQ_OP_READ,
-  REQ_OP_WRITE,
-} from './bio-struct.ts';
+import { bio_data_dir, bio_for_each_segment, bio_has_data } from './bio-iter.ts';
+import { BIO_BOUNCED, BIO_SNAP_STABLE, type Bio, type BioVec, REQ_OP_READ, WRITE } from './bio-struct.ts';
 import type { RequestQueue } from './blkdev.ts';
 import { __GFP_DMA, __GFP_DMA32, GFP_NOIO } from './gfp.ts';
 import type { Linux } from './kernel.ts';
@@ -53,7 +46,7 @@ export function createBounce(k: Linux) {
   /** 3.x, NEED_BOUNCE_POOL: a snapshot for a device that needs its pages stable is copied whole. */
   function needsAll(q: RequestQueue, bio: Bio): boolean {
     return (
-      q.stable_pages_required && bio.bi_op === REQ_OP_WRITE && (bio.bi_flags & (1 << BIO_SNAP_STABLE)) !== 0
+      q.stable_pages_required && bio_data_dir(bio) === WRITE && (bio.bi_flags & (1 << BIO_SNAP_STABLE)) !== 0
     );
   }
 
@@ -92,7 +85,7 @@ export function createBounce(k: Linux) {
       const page =
         k.mempool.mempool_try_alloc(pool, q.bounce_gfp) ??
         (yield* k.mempool.mempool_wait(pool, q.bounce_gfp));
-      replace(vec, page, original.bi_op === REQ_OP_WRITE);
+      replace(vec, page, bio_data_dir(original) === WRITE);
     }
     if (k.trace.active) k.trace.block_bio_bounce(q, original);
     clone.bi_flags |= 1 << BIO_BOUNCED;

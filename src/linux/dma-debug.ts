@@ -257,7 +257,8 @@ export function createDmaDebug(k: Linux) {
         if (page === null) why = 'memory that is not there is mapped';
         else if ((page.flags & PG_reserved) !== 0) {
           if (dir !== DMA_TO_DEVICE) why = 'memory of the kernel itself is mapped for the device to write';
-        } else if (page.count === 0) why = 'memory that nobody has is mapped';
+        } else if (k.bioKern.object_is_on_stack(at)) why = 'a stack of the kernel is mapped';
+        else if (page.count === 0) why = 'memory that nobody has is mapped';
         if (why === null) continue;
         report('map-memory', dev, call, why);
         return;

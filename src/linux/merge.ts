@@ -158,7 +158,6 @@ export function createMerge(k: Linux) {
     if (rq.op !== READ) k.memory.fill(q.dma_drain_buffer, 0, q.dma_drain_size);
     const entry = following(last);
     k.scatterlist.sg_set_page(entry, buffer, q.dma_drain_size, q.dma_drain_buffer - buffer.phys);
-    mapped++;
     rq.extra_len += q.dma_drain_size;
     return entry;
   }
@@ -203,16 +202,18 @@ export function createMerge(k: Linux) {
      * Returns the entries used: at most rq.nr_phys_segments, or the table overflows.
      */
     blk_rq_map_sg(q: RequestQueue, rq: Request, sgl: Scatterlist): number {
-      let last = mapBios(q, rq.bio, sgl, null);
+      const last = mapBios(q, rq.bio, sgl, null);
+      let entries = mapped; // filling the drain buffer may let an interrupt in, whose walk counts anew
       if (last !== null) {
-        last = addExtras(q, rq, last);
-        k.scatterlist.sg_mark_end(last);
+        const end = addExtras(q, rq, last);
+        if (end !== last) entries++;
+        k.scatterlist.sg_mark_end(end);
       }
-      if (mapped > rq.nr_phys_segments) {
-        const what = `${mapped} entries for a request of ${rq.nr_phys_segments} segments`;
+      if (entries > rq.nr_phys_segments) {
+        const what = `${entries} entries for a request of ${rq.nr_phys_segments} segments`;
         k.warnings.warn('SG-03', what, 'blk_rq_map_sg');
       }
-      return mapped;
+      return entries;
     },
 
     /** As blk_rq_map_sg() for one bio (3.11). */

@@ -356,7 +356,9 @@ export function createSd(k: Linux) {
     const command = host?.commands[rq.tag];
     if (host === undefined || command === undefined) return BLK_EH_NOT_HANDLED;
     command.timedOut = true;
+    const enabled = k.cpu.irqSave(); // timers run below the interrupt of the device
     host.driver.abort(command);
+    k.cpu.irqRestore(enabled);
     return command.finished ? BLK_EH_HANDLED : BLK_EH_NOT_HANDLED;
   }
 

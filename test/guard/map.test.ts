@@ -14,6 +14,7 @@ import {
   type LinuxApi,
   type LinuxOptions,
   type Scatterlist,
+  STACK_TAG,
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
@@ -305,6 +306,18 @@ pair(
     linux.dma_map_single(dev, page().phys, 512, DMA_TO_DEVICE, THERE);
   },
   (finding) => assert.equal([finding.address, finding.length], [2 ** 21, 512]),
+);
+
+pair(
+  'map-memory',
+  'DMA-07 a stack of the kernel is mapped',
+  ({ linux, dev }) => {
+    const stack = linux.kernel.allocator.alloc({ tag: STACK_TAG }) as Page;
+    linux.dma_map_page(dev, stack, 0, 512, DMA_TO_DEVICE, THERE);
+  },
+  ({ linux, dev, page }) => {
+    linux.dma_map_page(dev, page(), 0, 512, DMA_TO_DEVICE, THERE);
+  },
 );
 
 pair(

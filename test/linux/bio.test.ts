@@ -279,6 +279,17 @@ for (const sectors of [0, -1, 8, 9]) {
   });
 }
 
+test('LIFE-09 after a split each part has its own segments', async () => {
+  const linux = await boot();
+  const q = linux.blk_alloc_queue(GFP_KERNEL);
+  linux.blk_set_default_limits(q.limits);
+  q.limits.cluster = false;
+  const bio = bioOf(linux, 3);
+  assert.is(linux.bio_phys_segments(q, bio), 3);
+  const front = must(inTask(linux, () => linux.bio_split(bio, 8, GFP_NOIO, linux.fs_bio_set)));
+  assert.equal([linux.bio_phys_segments(q, front), linux.bio_phys_segments(q, bio)], [1, 2]);
+});
+
 test('LIFE-09 a split without memory is NULL and leaves the bio alone', async () => {
   const linux = await boot();
   const bio = bioOf(linux, 2);

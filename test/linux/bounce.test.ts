@@ -12,6 +12,7 @@ import {
   REQ_OP_DISCARD,
   REQ_OP_READ,
   REQ_OP_WRITE,
+  REQ_OP_WRITE_SAME,
   type RequestQueue,
 } from '../../src/linux/index.ts';
 import { assert, suite } from '../run/suite.ts';
@@ -134,6 +135,21 @@ test('BNC-04 a write is copied when it is bounced, and later changes are not see
   const page = pagesOf(clone)[0] ?? 0;
   assert.equal([...new Set(memory.readBytes(page + 100, 512))], [0x11]);
   r.linux.bio_endio(clone);
+});
+
+test('BNC-04 a write-same is a write: its block is copied', async () => {
+  const r = await rig();
+  const { memory } = r.linux.kernel;
+  const high = pageFrom(r, HIGH);
+  memory.fill(high.phys, 0x33, 4096);
+  const bio = bioOf(r, REQ_OP_WRITE_SAME, [[high, 1024, 512]]);
+  bio.bi_iter.bi_size = 64 * 512;
+  const clone = bounced(r, bio);
+  const page = pagesOf(clone)[0] ?? 0;
+  assert.ok(page <= ISA_LIMIT);
+  assert.equal([...new Set(memory.readBytes(page + 1024, 512))], [0x33]);
+  r.linux.bio_endio(clone);
+  assert.is(r.linux.nr_bounce(), 0);
 });
 
 test('BNC-04 nothing is copied in for a read', async () => {

@@ -425,6 +425,33 @@ for (const kind of KINDS) {
   });
 }
 
+for (const kind of KINDS) {
+  test(`a time-out while interrupts come in wherever they may does no harm (${kind})`, async () => {
+    for (const seed of [1, 2, 3]) {
+      const linux = { accessChance: 0.5, seed };
+      const rig = await boot({ kind, linux, attach: { timeoutNs: 1e9 } });
+      const { machine, medium, run, page, scheduler } = rig;
+      medium.write(0, pattern(3, 64 * 4096));
+      machine.addFault({ disk: medium, kind: 'delay', times: 2, argument: 1e15 });
+      run(function* () {
+        const readers = Array.from({ length: 6 }, (_, i) =>
+          scheduler.spawn(`reader ${i}`, function* () {
+            for (let n = 0; n < 4; n++) {
+              const data = page();
+              const error = yield* transfer(rig, REQ_OP_READ, (i * 4 + n) * 8, [data]);
+              if (error !== 0) assert.is(error, -ETIMEDOUT);
+              else
+                assert.ok(machine.memory.equals(data.phys, pattern(3, 64 * 4096), (i * 4 + n) * 4096, 4096));
+            }
+          }),
+        );
+        for (const reader of readers) yield* scheduler.join(reader);
+      });
+      assert.equal([rig.rules(), mapped(rig), rig.gendisk.queue.in_flight], [[], 0, 0]);
+    }
+  });
+}
+
 test('without the guard everything works, and nothing is noted', async () => {
   const machine = await createMachine({ guard: false, diskBytes: MIB });
   const controller = machine.addController({ kind: 'ahci' });
