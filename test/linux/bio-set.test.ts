@@ -245,9 +245,9 @@ test('BIO-12 bioset_free lets the rescuer finish first', async () => {
     log.push('ended');
     linux.bio_put(ended);
   };
-  bio_list_add(bs.rescue_list, bio);
-  bs.rescue_workqueue.queue(bs.rescue_work);
   inTask(linux, function* () {
+    bio_list_add(bs.rescue_list, bio); // here, or the rescuer would have run before
+    bs.rescue_workqueue.queue(bs.rescue_work);
     yield* linux.bioset_free(bs);
     log.push('freed');
   });

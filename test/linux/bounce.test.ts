@@ -125,6 +125,24 @@ test('BNC-03 the pool waits for a page and never fails', async () => {
   });
 });
 
+test('BNC-03 the clone is waited for, too', async () => {
+  const r = await rig();
+  const { linux } = r;
+  const bio = bioOf(r, REQ_OP_READ, [[pageFrom(r, HIGH), 0, 4096]]);
+  inTask(linux, function* (): Sleeps<void> {
+    linux.kernel.faults.slab.failAll();
+    const held = [yield* linux.bio_alloc(GFP_NOIO, 0), yield* linux.bio_alloc(GFP_NOIO, 0)];
+    const waiter = linux.kernel.scheduler.spawn('waiter', function* () {
+      return yield* linux.blk_queue_bounce(r.q, bio);
+    });
+    yield* linux.kernel.scheduler.yieldNow();
+    assert.is(waiter.state, 'sleeping');
+    linux.bio_put(held[0] as Bio);
+    const clone = yield* linux.kernel.scheduler.join(waiter);
+    assert.ok(clone !== undefined && clone !== bio);
+  });
+});
+
 test('BNC-04 a write is copied when it is bounced, and later changes are not seen', async () => {
   const r = await rig();
   const { memory } = r.linux.kernel;
@@ -206,13 +224,20 @@ test('BNC-07 a read is copied back, then the pages are back, then the original e
   const before = allocator.freePages;
   let atEnd: unknown[] = [];
   bio.bi_end_io = (ended, error) => {
-    atEnd = [ended, error, memory.read8(high.phys + 512), allocator.freePages, r.linux.nr_bounce()];
+    atEnd = [
+      ended,
+      error,
+      memory.read8(high.phys + 512),
+      allocator.freePages,
+      r.linux.nr_bounce(),
+      clone.live,
+    ];
   };
   const clone = bounced(r, bio);
   memory.fill(pagesOf(clone)[0] ?? 0, 0x77, 4096);
   r.linux.bio_advance(clone, 1024);
   r.linux.bio_endio(clone);
-  assert.equal(atEnd.slice(1), [0, 0x77, before, 0]);
+  assert.equal(atEnd.slice(1), [0, 0x77, before, 0, true]); // the clone is put last
   assert.is(atEnd[0], bio);
   assert.equal([memory.read8(high.phys + 511), memory.read8(high.phys + 1536)], [0, 0]);
   assert.not.ok(clone.live);

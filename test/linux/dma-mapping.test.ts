@@ -151,6 +151,31 @@ test('DMA-03 mapping for the device to write copies nothing in, unmapping copies
   assert.is(memory.read8(page.phys + 1024), 0x55);
 });
 
+test('DMA-03 both ways: copied in when it is mapped, out when it is unmapped', async () => {
+  const { linux, dev, high, memory } = await boot();
+  const page = high();
+  memory.fill(page.phys, 0x21, 512);
+  const addr = linux.dma_map_page(dev, page, 0, 512, DMA_BIDIRECTIONAL);
+  assert.is(memory.read8(addr + 511), 0x21);
+  memory.fill(addr, 0x43, 512);
+  linux.dma_unmap_page(dev, addr, 512, DMA_BIDIRECTIONAL);
+  assert.is(memory.read8(page.phys + 511), 0x43);
+});
+
+test('DMA-03 a sync in a direction in which nothing can have changed copies nothing', async () => {
+  const { linux, dev, high, memory } = await boot();
+  const page = high();
+  memory.fill(page.phys, 1, 512);
+  const read = linux.dma_map_page(dev, page, 0, 512, DMA_FROM_DEVICE);
+  memory.fill(read, 2, 512);
+  linux.dma_sync_single_for_device(dev, read, 512, DMA_FROM_DEVICE);
+  assert.is(memory.read8(read), 2);
+  const written = linux.dma_map_page(dev, page, 0, 512, DMA_TO_DEVICE);
+  memory.fill(written, 3, 512);
+  linux.dma_sync_single_for_cpu(dev, written, 512, DMA_TO_DEVICE);
+  assert.is(memory.read8(page.phys), 1);
+});
+
 test('DMA-04 unmapping what the device only read copies nothing, even when it wrote', async () => {
   const { linux, dev, high, memory } = await boot();
   const page = high();
@@ -186,6 +211,10 @@ test('DMA-05 more than a page starts at a page', async () => {
   const start = linux.dma_map_page(dev, high(), 0, 1, DMA_TO_DEVICE);
   const addr = linux.dma_map_page(dev, high(1), 0, 4097, DMA_TO_DEVICE);
   assert.equal([addr % 4096, addr - start, linux.swiotlb_usage().used], [0, 4096, 4]);
+  linux.dma_map_page(dev, high(), 0, 1, DMA_TO_DEVICE);
+  const even = linux.dma_map_page(dev, high(), 0, 1, DMA_TO_DEVICE);
+  const page = linux.dma_map_page(dev, high(), 0, 4096, DMA_TO_DEVICE);
+  assert.equal([even - start, page - even], [12288, 2048]); // no more than a page: at the next slot
 });
 
 test('DMA-05 a mapping never crosses the boundary of the device', async () => {
@@ -227,6 +256,8 @@ test('DMA-06 without a slot dma_map_page gives the overflow buffer, which is an 
   const addr = linux.dma_map_page(dev, page, 0, 4096, DMA_TO_DEVICE);
   assert.is(addr, linux.swiotlb_overflow());
   assert.is(linux.dma_mapping_error(dev, addr), 1);
+  const most = linux.dma_map_page(dev, high(4), 0, IO_TLB_OVERFLOW, DMA_TO_DEVICE);
+  assert.is(linux.dma_mapping_error(dev, most), 1);
   assert.throws(
     () => linux.dma_map_page(dev, high(4), 0, IO_TLB_OVERFLOW + 1, DMA_TO_DEVICE),
     isBug('DMA-06'),

@@ -287,7 +287,10 @@ test('GUP-23 FOLL_MLOCK counts the guard page of a stack without bringing it in'
     assert.is(yield* linux.__get_user_pages(null, mm, top, 3, flags, pages, vmas, null), 3);
     mm.mmapSem.unlockRead();
     assert.is(pages[0], null);
-    assert.ok(vmas.length === 3 && vmas.every((vma) => vma === areaAt(mm, top)));
+    assert.equal(
+      Array.from(vmas, (vma) => vma === areaAt(mm, top)),
+      [true, true, true],
+    );
     assert.equal([mm.resident, mm.pageTable.bits(top)], [2, 0]);
     putAll(linux, pages);
   });

@@ -105,6 +105,19 @@ test('SG-01 a segment is never made to cross the boundary', async () => {
   ]);
 });
 
+test('SG-01 it is the last byte of the second vec that must not lie beyond the boundary', async () => {
+  const { linux, q, rq, page } = await boot();
+  linux.blk_queue_segment_boundary(q, 0x1fff);
+  const vecs: Vec[] = [
+    [16, 0, 4096],
+    [17, 0, 8192],
+  ];
+  assert.equal(map(linux, q, rq, bioOf(page, vecs)), [
+    [0x10000, 4096],
+    [0x11000, 8192],
+  ]);
+});
+
 test('SG-01 one vec is not cut, whatever the limits', async () => {
   const { linux, q, rq, page } = await boot();
   linux.blk_queue_max_segment_size(q, 4096);
