@@ -54,6 +54,7 @@ import {
   VPD_SUPPORTED,
 } from '../../assembly/scsi/regs.ts';
 import { type AtaDisk, setSense, type TaskFile } from './ata.ts';
+import { get32, put32 } from './big-endian.ts';
 import type { DriverCommand } from './driver.ts';
 
 const TWO_32 = 2 ** 32;
@@ -343,16 +344,4 @@ function invalidField(command: DriverCommand): number {
 
 function putText(into: Uint8Array, at: number, length: number, text: string): void {
   for (let i = 0; i < length; i++) into[at + i] = i < text.length ? text.charCodeAt(i) : 0x20;
-}
-
-function get32(data: Uint8Array, at: number): number {
-  const high = ((data[at] as number) << 24) | ((data[at + 1] as number) << 16);
-  return (high | ((data[at + 2] as number) << 8) | (data[at + 3] as number)) >>> 0;
-}
-
-function put32(data: Uint8Array, at: number, value: number): void {
-  data[at] = value >>> 24;
-  data[at + 1] = value >>> 16;
-  data[at + 2] = value >>> 8;
-  data[at + 3] = value;
 }

@@ -30,6 +30,7 @@ import {
   SENSE_VALID,
   VPD_SERIAL,
 } from '../../assembly/scsi/regs.ts';
+import { get32, put32 } from './big-endian.ts';
 
 /** Bytes of the parameter list of an UNMAP of one range. */
 export const UNMAP_LIST_BYTES = 24;
@@ -191,16 +192,4 @@ export function parseSense(data: Uint8Array): Sense {
 
 function text(data: Uint8Array, from: number, to: number): string {
   return String.fromCharCode(...data.subarray(from, to)).trim();
-}
-
-function get32(data: Uint8Array, at: number): number {
-  const [a = 0, b = 0, c = 0, d = 0] = data.subarray(at, at + 4);
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
-}
-
-function put32(data: Uint8Array, at: number, value: number): void {
-  data[at] = value >>> 24;
-  data[at + 1] = value >>> 16;
-  data[at + 2] = value >>> 8;
-  data[at + 3] = value;
 }
