@@ -51,7 +51,7 @@ const steps = {
     outputs: [...Object.keys(present(libraryEntries())).map((name) => `dist/${name}.js`)],
     async make() {
       const esbuild = await import('esbuild');
-      const library = await bundle(esbuild, present(libraryEntries()), { platform: 'neutral' });
+      const modules = await bundle(esbuild, present(libraryEntries()), { platform: 'neutral' });
       const cli = await bundle(esbuild, present({ cli: 'src/cli/main.ts' }), {
         platform: 'node',
         chunkNames: 'cli-[hash]',
@@ -60,8 +60,8 @@ const steps = {
           js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
         },
       });
-      for (const file of [...library, ...cli]) writeWhole(file.path, file.contents);
-      removeStale('dist', /\.js(\.map)?$/, [...library, ...cli]);
+      for (const file of [...modules, ...cli]) writeWhole(file.path, file.contents);
+      removeStale('dist', /\.js(\.map)?$/, [...modules, ...cli]);
     },
   },
   types: {

@@ -122,7 +122,7 @@ function claim(d: Ahci): void {
   d.cap |= flag(PROFILE_NCQ, AHCI_CAP_SNCQ) | flag(PROFILE_WIDE, AHCI_CAP_S64A);
   d.cap |= flag(PROFILE_STAGGERED, AHCI_CAP_SSS) | flag(PROFILE_AGGRESSIVE, AHCI_CAP_SALP);
   d.cap |= flag(PROFILE_AHCI_ONLY, AHCI_CAP_SAM) | flag(PROFILE_LIST_OVERRIDE, AHCI_CAP_SCLO);
-  // Coalescing interrupts through the bit of a port that is not implemented ([1] 3.1.6).
+  // Coalescing interrupts through the bit of a port that the HBA does not have ([1] 3.1.6).
   if (profileWord(PROFILE_COALESCING) != 0 && ~d.pi != 0) {
     d.cap |= AHCI_CAP_CCCS;
     d.cccControl = (<u32>ctz(~d.pi)) << AHCI_CCC_INT_SHIFT;

@@ -10,7 +10,8 @@ import {
 } from '../../src/kernel/index.ts';
 import { type Bio, bootLinux, GFP_KERNEL, type LinuxApi, type LinuxOptions } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
-import { assert } from '../run/suite.ts';
+
+export { assertBug, assertDeadlock } from '../kernel/help.ts';
 
 /** A kernel on a small machine of its own. */
 export async function boot(options: LinuxOptions = {}): Promise<LinuxApi> {
@@ -27,29 +28,6 @@ export function inProcess<T>(linux: LinuxApi, body: () => T): T {
   return linux.kernel.scheduler.complete('test', function* () {
     return body();
   });
-}
-
-/** Runs something that must throw a KernelBug under this rule; returns it. */
-export function assertBug(rule: string, body: () => unknown): KernelBug {
-  try {
-    body();
-  } catch (error) {
-    if (!(error instanceof KernelBug)) throw error;
-    assert.is(error.rule, rule);
-    return error;
-  }
-  throw new Error(`no KernelBug ${rule}`);
-}
-
-/** Runs something that must end in a deadlock; returns the report. */
-export function assertDeadlock(body: () => unknown): DeadlockReport {
-  try {
-    body();
-  } catch (error) {
-    if (!(error instanceof DeadlockError)) throw error;
-    return error.report;
-  }
-  throw new Error('no deadlock');
 }
 
 /** The value, where a test is sure that there is one. */
