@@ -1,13 +1,6 @@
 // What tests of the Linux kernel share.
 
-import {
-  DeadlockError,
-  type DeadlockReport,
-  KernelBug,
-  PAGE_SIZE,
-  type Page,
-  type Sleeps,
-} from '../../src/kernel/index.ts';
+import { PAGE_SIZE, type Page, type Sleeps } from '../../src/kernel/index.ts';
 import { type Bio, bootLinux, GFP_KERNEL, type LinuxApi, type LinuxOptions } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 
