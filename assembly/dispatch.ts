@@ -3,12 +3,20 @@
 
 import * as aha1542 from './aha1542/model';
 import * as ahci from './ahci/model';
-import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE, KIND_AHA1542, KIND_AHCI, RESET_FUNCTION } from './bus/codes';
+import {
+  EVENT_MEDIA_DATA,
+  EVENT_MEDIA_DONE,
+  KIND_AHA1542,
+  KIND_AHCI,
+  KIND_PIIX_IDE,
+  RESET_FUNCTION,
+} from './bus/codes';
 import { Device, functionOf } from './bus/device';
 import { barDecoded, configRead, configWrite, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { Request } from './media/media';
+import * as piix from './piix-ide/model';
 
 /** Creates a controller of `kind` from the profile in the scratch area; its offset, 0 when refused. */
 export function create(kind: u32, line: u32): u32 {
@@ -17,6 +25,8 @@ export function create(kind: u32, line: u32): u32 {
       return aha1542.create(line);
     case KIND_AHCI:
       return ahci.create(line);
+    case KIND_PIIX_IDE:
+      return piix.create(line);
     default:
       return 0;
   }
@@ -29,6 +39,8 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
       return aha1542.attach(changetype<aha1542.Aha1542>(d), place, unit, disk);
     case KIND_AHCI:
       return ahci.attach(changetype<ahci.Ahci>(d), place, unit, disk);
+    case KIND_PIIX_IDE:
+      return piix.attach(changetype<piix.Piix>(d), place, unit, disk);
     default:
       return false;
   }
@@ -46,6 +58,9 @@ export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
     case KIND_AHCI:
       value = ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
       break;
+    case KIND_PIIX_IDE:
+      value = piix.read(changetype<piix.Piix>(d), bar, at, size);
+      break;
   }
   trace(TRACE_READ, d.id, bar, at, size, value);
   return value;
@@ -62,6 +77,9 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
     case KIND_AHCI:
       ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
       break;
+    case KIND_PIIX_IDE:
+      piix.write(changetype<piix.Piix>(d), bar, at, size, value);
+      break;
   }
 }
 
@@ -73,6 +91,9 @@ function event(d: Device, code: u32, tag: u32): void {
       break;
     case KIND_AHCI:
       ahci.event(changetype<ahci.Ahci>(d), code, tag);
+      break;
+    case KIND_PIIX_IDE:
+      piix.event(changetype<piix.Piix>(d), code, tag);
       break;
   }
 }
@@ -86,6 +107,9 @@ function mediaData(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaData(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_PIIX_IDE:
+      piix.mediaData(changetype<piix.Piix>(d), r);
+      break;
   }
 }
 
@@ -98,6 +122,9 @@ function mediaDone(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaDone(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_PIIX_IDE:
+      piix.mediaDone(changetype<piix.Piix>(d), r);
+      break;
   }
 }
 
@@ -109,6 +136,9 @@ export function reset(d: Device, kind: u32): void {
       break;
     case KIND_AHCI:
       ahci.reset(changetype<ahci.Ahci>(d), kind);
+      break;
+    case KIND_PIIX_IDE:
+      piix.reset(changetype<piix.Piix>(d), kind);
       break;
   }
 }

@@ -24,15 +24,23 @@ export function updateLine(d: Device): void {
   const asserted = wanted && (d.pci == 0 || pciLineAllowed(functionOf(d)));
   if (asserted == (d.assertsLine != 0)) return;
   d.assertsLine = asserted ? 1 : 0;
-  const counter: usize = AT_IRQ_COUNTS + d.line;
+  driveLine(d, d.line, asserted);
+}
+
+/**
+ * Asserts or releases `line` on the device's behalf. A controller with more lines than one, which the PCI command
+ * register does not gate, calls this itself, at changes only.
+ */
+export function driveLine(d: Device, line: u32, asserted: bool): void {
+  const counter: usize = AT_IRQ_COUNTS + line;
   const count = load<u8>(counter) + (asserted ? 1 : -1);
   store<u8>(counter, count);
-  const bit: u32 = 1 << d.line;
+  const bit: u32 = 1 << line;
   const lines = load<u32>(AT_IRQ_LINES);
   store<u32>(AT_IRQ_LINES, count != 0 ? lines | bit : lines & ~bit);
   store<u32>(AT_IRQ_CHANGES, load<u32>(AT_IRQ_CHANGES) + 1);
   if (asserted) d.interrupts++;
-  trace(TRACE_IRQ, d.id, d.line, asserted ? 1 : 0, 0, 0);
+  trace(TRACE_IRQ, d.id, line, asserted ? 1 : 0, 0, 0);
 }
 
 /**

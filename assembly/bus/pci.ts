@@ -63,6 +63,8 @@ export class PciFunction {
   barBytes3: u32;
   barBytes4: u32;
   barBytes5: u32;
+  /** BARs that are ports at fixed addresses, one bit each: I/O decoding gates them, no register moves them. */
+  legacy: u32;
 }
 
 /** Gives `d` a PCI function with the ids of its profile, the class code (24 bit) and interrupt pin A. */
@@ -147,6 +149,16 @@ export function sendMsi(d: Device): void {
 /** Makes bits of a configuration byte writable by software. */
 export function makeWritable(f: PciFunction, at: u32, bits: u32): void {
   store<u8>(writable(f) + at, load<u8>(writable(f) + at) | <u8>bits);
+}
+
+/** Makes bits of a configuration byte read-only. */
+export function makeReadOnly(f: PciFunction, at: u32, bits: u32): void {
+  store<u8>(writable(f) + at, load<u8>(writable(f) + at) & ~(<u8>bits));
+}
+
+/** Has the BARs of the bit set stand for ports at fixed addresses. */
+export function keepLegacy(f: PciFunction, bars: u32): void {
+  f.legacy = bars;
 }
 
 /** A read of 1, 2 or 4 bytes; what lies behind the 256 bytes reads as ones. */
@@ -249,7 +261,9 @@ export function untilBarEdge(d: Device, address: u64): u64 {
 export function barDecoded(d: Device, i: u32): bool {
   if (d.pci == 0) return true;
   if (i >= BARS) return false;
-  const io = (load<u32>(registers(functionOf(d)) + PCI_BAR0 + i * 4) & PCI_BAR_IO) != 0;
+  const f = functionOf(d);
+  const fixed = ((f.legacy >>> i) & 1) != 0;
+  const io = fixed || (load<u32>(registers(f) + PCI_BAR0 + i * 4) & PCI_BAR_IO) != 0;
   return (d.decode & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) != 0;
 }
 

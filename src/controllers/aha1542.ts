@@ -63,7 +63,7 @@ export const aha1542: ControllerDescription = {
     boundary: 0,
     alignment: 1,
   }),
-  ports: (profile) => ({ first: parameterOf(aha1542, profile, 'port'), count: 4 }),
+  ports: (profile) => [{ bar: 0, first: parameterOf(aha1542, profile, 'port'), count: 4 }],
 };
 
 function parameter(word: number, min: number, max: number, preset: number, about: string) {

@@ -53,10 +53,18 @@ export interface ControllerLimits {
   readonly alignment: number;
 }
 
-/** Ports that a board decodes at fixed numbers. */
+/** `count` ports from `first` on, which a board decodes at fixed numbers; the host has them as its BAR `bar`. */
 export interface PortRange {
+  readonly bar: number;
   readonly first: number;
   readonly count: number;
+}
+
+/** A write to the configuration space. */
+export interface ConfigWrite {
+  readonly at: number;
+  readonly size: 1 | 2 | 4;
+  readonly value: number;
 }
 
 export interface ControllerDescription {
@@ -71,9 +79,13 @@ export interface ControllerDescription {
   readonly profiles: readonly Profile[];
   /** Interrupt line that the board drives if nobody says otherwise. */
   readonly line: number;
+  /** How many lines it drives, from `line` up; default one. */
+  readonly lines?: number;
+  /** What a BIOS writes into the configuration space beside BARs and the command register. */
+  readonly bios?: readonly ConfigWrite[];
   limits(profile: Profile): ControllerLimits;
-  /** ISA: the ports that the board decodes; they are its BAR 0. */
-  ports?(profile: Profile): PortRange;
+  /** Ports that no register of a configuration space moves: ISA boards have them as BAR 0. */
+  ports?(profile: Profile): readonly PortRange[];
 }
 
 /** A profile's parameter as the model gets it. */

@@ -67,7 +67,7 @@ import {
   transferBytes,
 } from './ata.ts';
 import type { CommandStatus, DriverCommand, DriverHost } from './driver.ts';
-import { ANSWER_BYTES, answer, translate } from './sat.ts';
+import { ANSWER_BYTES, deliver, translate } from './sat.ts';
 
 /** Descriptors of one command: with them a command table is a multiple of its alignment, 2816 bytes. */
 export const SEGMENTS = 168;
@@ -336,7 +336,7 @@ export class AhciPort {
     const command = this.#commands[slot] as DriverCommand;
     const kind = this.#kinds[slot] as number;
     if (this.#singly > 0) this.#singly--;
-    if (kind === ANSWERED) this.#deliver(command);
+    if (kind === ANSWERED) deliver(command, this.disk as AtaDisk, this.#memory, this.#answer);
     else {
       command.status = 'ok';
       const bytes = this.#bytes[slot] as number;
@@ -347,24 +347,6 @@ export class AhciPort {
     }
     this.#vacate(slot);
     command.done(command);
-  }
-
-  /** Puts the driver's own answer where the command's data goes. */
-  #deliver(command: DriverCommand): void {
-    const total = transferBytes(command);
-    command.residual = total;
-    if (command.senseLength > 0) return;
-    command.status = 'ok';
-    const length = Math.min(answer(command, this.disk as AtaDisk, this.#answer), total);
-    // answer() may have refused.
-    if (command.senseLength > 0) return;
-    command.residual = total - length;
-    const { addresses, lengths } = command.segments;
-    for (let i = 0, from = 0; from < length; i++) {
-      const n = Math.min(lengths[i] as number, length - from);
-      this.#memory.writeBytes(addresses[i] as number, this.#answer, from, n);
-      from += n;
-    }
   }
 
   #end(slot: number, status: CommandStatus): void {

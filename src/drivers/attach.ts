@@ -4,10 +4,12 @@ import type { ControllerKind } from '../controllers/index.ts';
 import { attachAha1542 } from './aha1542.ts';
 import { attachAhci } from './ahci.ts';
 import type { Driver, DriverHost } from './driver.ts';
+import { attachPiixIde } from './piix-ide.ts';
 
 const DRIVERS: Readonly<Partial<Record<ControllerKind, (host: DriverHost) => Driver>>> = {
   aha1542: attachAha1542,
   ahci: attachAhci,
+  'piix-ide': attachPiixIde,
 };
 
 /** Attaches the driver for `host.controller`. Throws RangeError where there is none, and what the driver throws. */

@@ -4,3 +4,4 @@ export { Aha1542Error, attachAha1542 } from './aha1542.ts';
 export { AhciError, type AhciOptions, attachAhci } from './ahci.ts';
 export { attachDriver } from './attach.ts';
 export * from './driver.ts';
+export { attachPiixIde, PiixIdeError } from './piix-ide.ts';

@@ -53,7 +53,8 @@ import {
   VPD_SERIAL,
   VPD_SUPPORTED,
 } from '../../assembly/scsi/regs.ts';
-import { type AtaDisk, setSense, type TaskFile } from './ata.ts';
+import type { PhysMem } from '../machine/phys-mem.ts';
+import { type AtaDisk, setSense, type TaskFile, transferBytes } from './ata.ts';
 import { get32, put32 } from './big-endian.ts';
 import type { DriverCommand } from './driver.ts';
 
@@ -183,11 +184,29 @@ function sectorsOf(cdb: Uint8Array): number {
   }
 }
 
+/** Ends a command that the driver answers: puts the data where the command wants them. `into` is scratch. */
+export function deliver(command: DriverCommand, disk: AtaDisk, memory: PhysMem, into: Uint8Array): void {
+  const total = transferBytes(command);
+  command.residual = total;
+  if (command.senseLength > 0) return;
+  command.status = 'ok';
+  const length = Math.min(answer(command, disk, into), total);
+  // answer() may have refused.
+  if (command.senseLength > 0) return;
+  command.residual = total - length;
+  const { addresses, lengths } = command.segments;
+  for (let i = 0, from = 0; from < length; i++) {
+    const n = Math.min(lengths[i] as number, length - from);
+    memory.writeBytes(addresses[i] as number, into, from, n);
+    from += n;
+  }
+}
+
 /**
  * The data of a command that the driver answers, in `into`; how many bytes. Leaves sense data in the command
  * where it is refused. A command that translate() refused is not asked about again.
  */
-export function answer(command: DriverCommand, disk: AtaDisk, into: Uint8Array): number {
+function answer(command: DriverCommand, disk: AtaDisk, into: Uint8Array): number {
   const { cdb } = command;
   into.fill(0);
   switch (cdb[0] as number) {

@@ -77,7 +77,8 @@ interface Host extends ScsiHost {
   readonly commands: readonly ScsiCommand[];
   readonly free: ScsiCommand[];
   readonly retry: Timer;
-  readonly irq: IrqAction;
+  /** One for each line of the controller. */
+  readonly irqs: readonly IrqAction[];
   readonly bounces: boolean;
   /** What findings call the place. */
   readonly where: string;
@@ -187,10 +188,10 @@ export function createSd(k: Linux) {
     if (command.rq !== null) k.request.blk_complete_request(command.rq);
   }
 
-  function interrupt(controller: Controller, driver: Driver): boolean {
+  function interrupt(controller: Controller, line: number, driver: Driver): boolean {
     const mine = driver.interrupt();
     const { tracer } = k.machine;
-    if (tracer.enabled) tracer.emit('interrupt', controller.name, { line: controller.line, mine });
+    if (tracer.enabled) tracer.emit('interrupt', controller.name, { line, mine });
     return mine;
   }
 
@@ -422,7 +423,9 @@ export function createSd(k: Linux) {
       commands,
       free: [...commands].reverse(),
       retry: new Timer(`retry of ${controller.name}`, () => runQueues(host)),
-      irq: k.interrupts.register(controller.line, controller.name, () => interrupt(controller, driver)),
+      irqs: controller.lines.map((line) =>
+        k.interrupts.register(line, controller.name, () => interrupt(controller, line, driver)),
+      ),
       bounces,
       where,
     };
@@ -452,7 +455,7 @@ export function createSd(k: Linux) {
     scsi_remove_host(scsiHost: ScsiHost): number {
       const host = scsiHost as Host; // scsi_add_host() made it
       host.driver.detach();
-      k.interrupts.free(host.irq);
+      for (const irq of host.irqs) k.interrupts.free(irq);
       k.scheduler.cancelTimer(host.retry);
       for (const { queue } of host.disks) hosts.delete(queue);
       return k.dma.dma_release_device(host.device);

@@ -1,5 +1,5 @@
-// The CPU's view of addresses: which port or memory address is whose. Boards on ISA have the ports of their
-// profile, PCI functions what their BARs and command registers say at the moment of the access.
+// The CPU's view of addresses: which port or memory address is whose. Boards on ISA, and IDE, have ports at fixed
+// numbers; PCI functions what their BARs and command registers say at the moment of the access.
 // Specification: PCI Local Bus 3.0, 3.2.2.3.2 (configuration mechanism #1) and 6.2.5.1 (BARs).
 
 import {
@@ -44,7 +44,7 @@ interface Hit {
 export class Bus {
   readonly #memory: PhysMem;
   /** Of two boards at the same ports the first answers. */
-  readonly #isa: { readonly controller: Controller; readonly ports: PortRange }[] = [];
+  readonly #fixed: { readonly controller: Controller; readonly ports: PortRange }[] = [];
   readonly #slots = new Map<number, PciSlot>();
   #configAddress = 0;
 
@@ -72,8 +72,9 @@ export class Bus {
 
   /** Puts a controller at the slot that slotFor() gave it. The machine calls this. */
   add(controller: Controller, slot: number): void {
-    const ports = controller.description.ports?.(controller.profile);
-    if (ports !== undefined) this.#isa.push({ controller, ports });
+    for (const ports of controller.description.ports?.(controller.profile) ?? []) {
+      this.#fixed.push({ controller, ports });
+    }
     if (slot >= 0) this.#slots.set(slot, { controller, bars: controller.bars() });
   }
 
@@ -143,9 +144,11 @@ export class Bus {
   }
 
   #portAt(port: number): Hit | null {
-    for (const { controller, ports } of this.#isa) {
+    for (const { controller, ports } of this.#fixed) {
       const at = port - ports.first;
-      if (at >= 0 && at < ports.count) return { controller, bar: 0, at, bytes: ports.count };
+      if (at >= 0 && at < ports.count) {
+        return { controller, bar: ports.bar, at, bytes: ports.count };
+      }
     }
     return this.#barAt('io', PCI_COMMAND_IO, port);
   }

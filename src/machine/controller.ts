@@ -71,6 +71,8 @@ export class Controller {
   readonly description: ControllerDescription;
   /** Interrupt line that it drives. */
   readonly line: number;
+  /** All of its lines, `line` first. */
+  readonly lines: readonly number[];
   /** Offset of the controller's block in the module's memory. */
   readonly offset: number;
   readonly #hw: HardwareExports;
@@ -97,10 +99,12 @@ export class Controller {
     this.description = description;
     this.profile = profile;
     this.line = line;
+    this.lines = Array.from({ length: description.lines ?? 1 }, (_, i) => line + i);
     this.id = this.#word(DEVICE_ID);
   }
 
-  // Register accesses. On ISA, bar 0 is the board's range of ports and `at` the port's number in it.
+  // Register accesses. On ISA, bar 0 is the board's range of ports and `at` the port's number in it;
+  // other ports at fixed addresses are the BARs that the description says.
 
   read8(bar: number, at: number): number {
     return this.#read(bar, at, 1) & 0xff;
@@ -167,7 +171,8 @@ export class Controller {
 
   /**
    * Does what a BIOS does: gives the BARs addresses from `memoryBase` and `ioBase` on, and switches on
-   * decoding and bus mastering. Returns the next free addresses. Nothing to do on ISA.
+   * decoding and bus mastering, and what else the board needs. Returns the next free addresses. Nothing to do on
+   * ISA.
    */
   enable(memoryBase = 0xfe000000, ioBase = 0xc000): { memoryBase: number; ioBase: number } {
     for (const bar of this.bars()) {
@@ -184,6 +189,7 @@ export class Controller {
       }
     }
     this.configWrite(PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    for (const { at, size, value } of this.description.bios ?? []) this.configWrite(at, size, value);
     return { memoryBase, ioBase };
   }
 

@@ -157,8 +157,9 @@ export class Machine {
   addController(options: ControllerOptions): Controller {
     const { description, profile } = resolve(options);
     const line = options.line ?? description.line;
-    if (!(Number.isInteger(line) && line >= 0 && line < 32)) {
-      throw new MachineError(`line is ${line}; it must be a whole number from 0 to 31`);
+    const last = 32 - (description.lines ?? 1);
+    if (!(Number.isInteger(line) && line >= 0 && line <= last)) {
+      throw new MachineError(`line is ${line}; it must be a whole number from 0 to ${last}`);
     }
     const slot = this.bus.slotFor(description, options.slot);
     this.#writeProfile(description, profile);
@@ -182,7 +183,7 @@ export class Machine {
     this.#memoryBase = next.memoryBase;
     this.#ioBase = next.ioBase;
     this.bus.add(controller, slot);
-    this.#lineUse |= 1 << line;
+    for (const used of controller.lines) this.#lineUse |= 1 << used;
     this.#controllers.push(controller);
     return controller;
   }

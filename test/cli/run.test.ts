@@ -100,7 +100,16 @@ test('the same seed gives the same output, byte for byte', () => {
   assert.is.not(backplane(['run', '--json', '--seed', '8']).stdout, first);
 });
 
-for (const controller of ['aha1542', 'aha1542b', 'ahci', 'ahci-sb600', 'ahci-32bit', 'ahci-1slot']) {
+for (const controller of [
+  'aha1542',
+  'aha1542b',
+  'ahci',
+  'ahci-sb600',
+  'ahci-32bit',
+  'ahci-1slot',
+  'piix-ide',
+  'piix-128prd',
+]) {
   test(`a file of an odd size comes back identical through ${controller}`, () => {
     withFolder((folder) => {
       const path = join(folder, 'odd');
@@ -124,7 +133,7 @@ test('a controller that reaches every page copies nothing and skips the mistake'
   assert.match(output.parts[1]?.skipped ?? '', /64 address lines and reaches every page/);
 });
 
-for (const controller of ['aha1542', 'ahci-sb600']) {
+for (const controller of ['aha1542', 'ahci-sb600', 'piix-ide']) {
   test(`--no-bounce on ${controller} is found: status 1`, () => {
     const { status, output } = runJson(['--no-bounce', '--controller', controller]);
     assert.is(status, 1);

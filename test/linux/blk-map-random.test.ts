@@ -198,7 +198,7 @@ test('MAP-06 MAP-X1 any failure of an allocation or a copy leaves memory, refere
 
 // ---- real controllers
 
-for (const kind of ['aha1542', 'ahci'] as const) {
+for (const kind of ['aha1542', 'ahci', 'piix-ide'] as const) {
   test(`MAP-01 MAP-17 user memory of any shape reaches the disk and comes back (${kind})`, async () => {
     const machine = await createMachine({ diskBytes: 4 << 20 });
     const controller = machine.addController({ kind });

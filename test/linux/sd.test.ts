@@ -26,7 +26,7 @@ import { assert, suite } from '../run/suite.ts';
 const test = suite('linux sd');
 
 const MIB = 2 ** 20;
-const KINDS = ['ahci', 'aha1542'] as const;
+const KINDS = ['ahci', 'aha1542', 'piix-ide'] as const;
 
 interface Setup {
   readonly kind?: string;

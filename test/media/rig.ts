@@ -1,8 +1,7 @@
 // A controller with its driver over any disk, as far as media can tell: commands in, their ends out, and the
 // trace of everything that the hardware did.
 
-import { attachAha1542 } from '../../src/drivers/aha1542.ts';
-import { attachAhci } from '../../src/drivers/ahci.ts';
+import { attachDriver } from '../../src/drivers/attach.ts';
 import type { Driver, DriverCommand } from '../../src/drivers/driver.ts';
 import { parseSense } from '../../src/drivers/scsi.ts';
 import {
@@ -15,7 +14,7 @@ import {
 import { type AnyEvent, formatEvent } from '../../src/trace/index.ts';
 import { TestCommand, TestHost } from '../drivers/host.ts';
 
-export const KINDS = ['aha1542', 'ahci'] as const;
+export const KINDS = ['aha1542', 'ahci', 'piix-ide'] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** Memory for the data of commands: SLOT_BYTES for each. */
@@ -78,7 +77,7 @@ export class Rig {
     controller.attach(made, 0);
     if (second !== undefined) controller.attach(machine.addDisk(second), 1);
     const host = new TestHost(machine, controller, DRIVER_MEMORY);
-    const driver = kind === 'ahci' ? attachAhci(host) : attachAha1542(host);
+    const driver = attachDriver(host);
     machine.guard.map(controller, DATA, SLOTS * SLOT_BYTES, 'both');
     return new Rig(machine, controller, driver, made);
   }
