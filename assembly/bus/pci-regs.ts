@@ -44,6 +44,16 @@ export const PCI_CAP_SATA = 0x12;
 /** MSI capability (6.8.1): message control bits. */
 export const PCI_MSI_ENABLE = 0x0001;
 export const PCI_MSI_64 = 0x0080;
+/** MSI-X capability and table entries (6.8.2). */
+export const PCI_MSIX_ENABLE = 0x8000;
+export const PCI_MSIX_FUNCTION_MASK = 0x4000;
+export const PCI_MSIX_TABLE = 4;
+export const PCI_MSIX_PBA = 8;
+export const PCI_MSIX_ENTRY_BYTES = 16;
+export const PCI_MSIX_ENTRY_ADDRESS = 0;
+export const PCI_MSIX_ENTRY_DATA = 8;
+export const PCI_MSIX_ENTRY_CONTROL = 12;
+export const PCI_MSIX_MASKED = 1;
 /** Power management capability (PM 1.2, 3.2.4): the state field of PMCSR. */
 export const PCI_PM_STATE = 0x3;
 export const PCI_PM_CONTROL = 4;

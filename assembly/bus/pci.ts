@@ -11,6 +11,7 @@ import {
 } from './codes';
 import { Device, functionOf, profileWord } from './device';
 import { sendMessage, updateLine } from './irq';
+import { msixEnabled, resetMsix, updateMsix } from './msix';
 import {
   PCI_BAR_64,
   PCI_BAR_IO,
@@ -65,6 +66,13 @@ export class PciFunction {
   barBytes5: u32;
   /** BARs that are ports at fixed addresses, one bit each: I/O decoding gates them, no register moves them. */
   legacy: u32;
+  /** MSI-X (msix.ts): offset of its capability, 0: none; its vectors; where table and pending bits are kept. */
+  msix: u32;
+  msixVectors: u32;
+  msixTable: u32;
+  /** And where the BAR has them. */
+  msixTableAt: u32;
+  msixPendingAt: u32;
 }
 
 /** Gives `d` a PCI function with the ids of its profile, the class code (24 bit) and interrupt pin A. */
@@ -189,6 +197,7 @@ export function configWrite(d: Device, at: u32, size: u32, value: u32): void {
   if (asked == 1 || asked == 2)
     set16(f, f.pm + PCI_PM_CONTROL, (get16(f, f.pm + PCI_PM_CONTROL) & ~PCI_PM_STATE) | state);
   applyCommand(d);
+  if (f.msix != 0 && at < f.msix + 4 && at + size > f.msix) updateMsix(d);
 }
 
 /** Draws the consequences of the command register and the power state. */
@@ -205,7 +214,7 @@ export function powerState(f: PciFunction): u32 {
   return f.pm == 0 ? 0 : get16(f, f.pm + PCI_PM_CONTROL) & PCI_PM_STATE;
 }
 
-/** Puts command, status, BARs and MSI back to their values at power-on. */
+/** Puts command, status, BARs, MSI and MSI-X back to their values at power-on. */
 export function resetFunction(d: Device): void {
   const f = functionOf(d);
   for (let at: u32 = 0; at < CONFIG_BYTES; at++) {
@@ -213,6 +222,7 @@ export function resetFunction(d: Device): void {
     const register = registers(f) + at;
     store<u8>(register, load<u8>(register) & ~w);
   }
+  resetMsix(f);
   applyCommand(d);
 }
 
@@ -273,9 +283,10 @@ export function pciInterruptStatus(f: PciFunction, wanted: bool): void {
   set16(f, PCI_STATUS, wanted ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT);
 }
 
-/** Whether INTx may be asserted: not disabled, not replaced by MSI, not asleep. */
+/** Whether INTx may be asserted: not disabled, not replaced by messages, not asleep. */
 export function pciLineAllowed(f: PciFunction): bool {
-  return (get16(f, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) == 0 && !msiEnabled(f) && powerState(f) == 0;
+  if ((get16(f, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) != 0) return false;
+  return !msiEnabled(f) && !msixEnabled(f) && powerState(f) == 0;
 }
 
 export function get8(f: PciFunction, at: u32): u32 {
