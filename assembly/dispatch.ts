@@ -9,6 +9,7 @@ import {
   KIND_AHA1542,
   KIND_AHCI,
   KIND_PIIX_IDE,
+  KIND_VIRTIO_BLK,
   RESET_FUNCTION,
 } from './bus/codes';
 import { Device, functionOf } from './bus/device';
@@ -17,6 +18,7 @@ import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { Request } from './media/media';
 import * as piix from './piix-ide/model';
+import * as virtioBlk from './virtio-blk/model';
 
 /** Creates a controller of `kind` from the profile in the scratch area; its offset, 0 when refused. */
 export function create(kind: u32, line: u32): u32 {
@@ -27,6 +29,8 @@ export function create(kind: u32, line: u32): u32 {
       return ahci.create(line);
     case KIND_PIIX_IDE:
       return piix.create(line);
+    case KIND_VIRTIO_BLK:
+      return virtioBlk.create(line);
     default:
       return 0;
   }
@@ -41,6 +45,8 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
       return ahci.attach(changetype<ahci.Ahci>(d), place, unit, disk);
     case KIND_PIIX_IDE:
       return piix.attach(changetype<piix.Piix>(d), place, unit, disk);
+    case KIND_VIRTIO_BLK:
+      return virtioBlk.attach(changetype<virtioBlk.VirtioBlk>(d), place, unit, disk);
     default:
       return false;
   }
@@ -61,6 +67,9 @@ export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
     case KIND_PIIX_IDE:
       value = piix.read(changetype<piix.Piix>(d), bar, at, size);
       break;
+    case KIND_VIRTIO_BLK:
+      value = virtioBlk.read(changetype<virtioBlk.VirtioBlk>(d), bar, at, size);
+      break;
   }
   trace(TRACE_READ, d.id, bar, at, size, value);
   return value;
@@ -80,6 +89,9 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
     case KIND_PIIX_IDE:
       piix.write(changetype<piix.Piix>(d), bar, at, size, value);
       break;
+    case KIND_VIRTIO_BLK:
+      virtioBlk.write(changetype<virtioBlk.VirtioBlk>(d), bar, at, size, value);
+      break;
   }
 }
 
@@ -94,6 +106,9 @@ function event(d: Device, code: u32, tag: u32): void {
       break;
     case KIND_PIIX_IDE:
       piix.event(changetype<piix.Piix>(d), code, tag);
+      break;
+    case KIND_VIRTIO_BLK:
+      virtioBlk.event(changetype<virtioBlk.VirtioBlk>(d), code, tag);
       break;
   }
 }
@@ -110,6 +125,9 @@ function mediaData(d: Device, r: Request): void {
     case KIND_PIIX_IDE:
       piix.mediaData(changetype<piix.Piix>(d), r);
       break;
+    case KIND_VIRTIO_BLK:
+      virtioBlk.mediaData(changetype<virtioBlk.VirtioBlk>(d), r);
+      break;
   }
 }
 
@@ -124,6 +142,9 @@ function mediaDone(d: Device, r: Request): void {
       break;
     case KIND_PIIX_IDE:
       piix.mediaDone(changetype<piix.Piix>(d), r);
+      break;
+    case KIND_VIRTIO_BLK:
+      virtioBlk.mediaDone(changetype<virtioBlk.VirtioBlk>(d), r);
       break;
   }
 }
@@ -140,6 +161,9 @@ export function reset(d: Device, kind: u32): void {
     case KIND_PIIX_IDE:
       piix.reset(changetype<piix.Piix>(d), kind);
       break;
+    case KIND_VIRTIO_BLK:
+      virtioBlk.reset(changetype<virtioBlk.VirtioBlk>(d), kind);
+      break;
   }
 }
 
@@ -152,12 +176,19 @@ export function deliver(d: Device, code: u32, tag: u32): void {
 
 /** PCI configuration accesses; waking from D3hot is a function reset where the function keeps no state. */
 export function readConfig(d: Device, at: u32, size: u32): u32 {
-  return d.pci == 0 ? 0xffffffff : configRead(d, at, size);
+  if (d.pci == 0) return 0xffffffff;
+  if (d.kind == KIND_VIRTIO_BLK) {
+    virtioBlk.beforeConfigRead(changetype<virtioBlk.VirtioBlk>(d), at, size);
+  }
+  return configRead(d, at, size);
 }
 
 export function writeConfig(d: Device, at: u32, size: u32, value: u32): void {
   if (d.pci == 0) return;
   const before = powerState(functionOf(d));
   configWrite(d, at, size, value);
+  if (d.kind == KIND_VIRTIO_BLK) {
+    virtioBlk.afterConfigWrite(changetype<virtioBlk.VirtioBlk>(d), at, size);
+  }
   if (before == 3 && powerState(functionOf(d)) == 0) reset(d, RESET_FUNCTION);
 }

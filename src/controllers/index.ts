@@ -4,12 +4,13 @@ import { aha1542 } from './aha1542.ts';
 import { ahci } from './ahci.ts';
 import type { ControllerDescription, Profile } from './description.ts';
 import { piixIde } from './piix-ide.ts';
+import { virtioBlk } from './virtio-blk.ts';
 
 export * from './description.ts';
-export { aha1542, ahci, piixIde };
+export { aha1542, ahci, piixIde, virtioBlk };
 
 /** Every controller, in the order of age. */
-export const CONTROLLERS: readonly ControllerDescription[] = [aha1542, piixIde, ahci];
+export const CONTROLLERS: readonly ControllerDescription[] = [aha1542, piixIde, ahci, virtioBlk];
 
 /** The controller of that name, undefined when there is none. */
 export function findController(kind: string): ControllerDescription | undefined {
