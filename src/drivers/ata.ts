@@ -68,6 +68,8 @@ const ASC_TARGET_FAILURE = 0x4400;
 const RANGE_SECTORS = 0xffff;
 
 export interface AtaDisk extends DriverDisk {
+  /** What INQUIRY calls the maker; `ATA` where nothing else is said. */
+  readonly vendor?: string;
   readonly firmware: string;
   /** Queued commands that the disk takes at once; 0: it has no queue. */
   readonly queueDepth: number;

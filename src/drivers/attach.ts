@@ -5,11 +5,13 @@ import { attachAha1542 } from './aha1542.ts';
 import { attachAhci } from './ahci.ts';
 import type { Driver, DriverHost } from './driver.ts';
 import { attachPiixIde } from './piix-ide.ts';
+import { attachVirtioBlk } from './virtio-blk.ts';
 
 const DRIVERS: Readonly<Partial<Record<ControllerKind, (host: DriverHost) => Driver>>> = {
   aha1542: attachAha1542,
   ahci: attachAhci,
   'piix-ide': attachPiixIde,
+  'virtio-blk': attachVirtioBlk,
 };
 
 /** Attaches the driver for `host.controller`. Throws RangeError where there is none, and what the driver throws. */

@@ -5,3 +5,4 @@ export { AhciError, type AhciOptions, attachAhci } from './ahci.ts';
 export { attachDriver } from './attach.ts';
 export * from './driver.ts';
 export { attachPiixIde, PiixIdeError } from './piix-ide.ts';
+export { attachVirtioBlk, type VirtioBlkOptions, VirtioError } from './virtio-blk.ts';

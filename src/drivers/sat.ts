@@ -159,7 +159,8 @@ function refuse(command: DriverCommand, code: number, task: TaskFile): false {
   return false;
 }
 
-function lbaOf(cdb: Uint8Array): number {
+/** First sector of a command that has one. */
+export function lbaOf(cdb: Uint8Array): number {
   switch ((cdb[0] as number) >>> 5) {
     case 0:
       return get32(cdb, 0) % 2 ** 21;
@@ -171,7 +172,7 @@ function lbaOf(cdb: Uint8Array): number {
 }
 
 /** A count of 0 is 256 in the commands of 6 bytes, and nothing in the others. */
-function sectorsOf(cdb: Uint8Array): number {
+export function sectorsOf(cdb: Uint8Array): number {
   switch ((cdb[0] as number) >>> 5) {
     case 0:
       return (cdb[4] as number) === 0 ? 256 : (cdb[4] as number);
@@ -258,7 +259,7 @@ function inquiry(command: DriverCommand, disk: AtaDisk, into: Uint8Array): numbe
   into[4] = 31;
   // Commands may be queued.
   into[7] = 2;
-  putText(into, INQUIRY_AT_VENDOR, 8, 'ATA');
+  putText(into, INQUIRY_AT_VENDOR, 8, disk.vendor ?? 'ATA');
   putText(into, INQUIRY_AT_PRODUCT, 16, disk.model);
   putText(into, INQUIRY_AT_REVISION, 4, disk.firmware);
   return 36;
@@ -290,7 +291,7 @@ function identification(disk: AtaDisk, into: Uint8Array): number {
   into[4] = 2;
   into[5] = 1;
   into[7] = text;
-  putText(into, 8, 8, 'ATA');
+  putText(into, 8, 8, disk.vendor ?? 'ATA');
   putText(into, 16, 40, disk.model);
   putText(into, 56, 20, disk.serial);
   let end = 8 + text;
