@@ -2,7 +2,12 @@
 
 import { CONTROLLERS, type ControllerDescription } from '../controllers/index.ts';
 import { EXIT_FINE } from './errors.ts';
-import { formatBytes, formatCount, paintFor } from './style.ts';
+import { formatBytes, paintFor, plural } from './style.ts';
+
+/** The longest name of a profile. */
+const NAME_WIDTH = Math.max(
+  ...CONTROLLERS.flatMap(({ profiles }) => profiles.map(({ name }) => name.length)),
+);
 
 /** Prints the list; the exit status. */
 export function listControllers(options: { readonly json?: boolean }): number {
@@ -49,8 +54,8 @@ function asText(): string {
       const boundary = limits.boundary === 0 ? 'no boundary' : `boundary ${formatBytes(limits.boundary)}`;
       const artificial = profile.artificial ? ' (artificial)' : '';
       lines.push(
-        `  ${profile.name.padEnd(16)} ${String(limits.addressBits).padStart(2)} lines, ` +
-          `${formatCount(limits.maxSegments)} segments of at most ${atMost(limits.maxSegmentBytes)}, ${boundary}, ` +
+        `  ${profile.name.padEnd(NAME_WIDTH)} ${String(limits.addressBits).padStart(2)} lines, ` +
+          `${plural(limits.maxSegments, 'segment')} of at most ${atMost(limits.maxSegmentBytes)}, ${boundary}, ` +
           `${limits.alignment === 1 ? 'any address' : `addresses in steps of ${limits.alignment}`}  ${paint.dim(profile.board + artificial)}`,
       );
     }
