@@ -109,6 +109,8 @@ for (const controller of [
   'ahci-1slot',
   'piix-ide',
   'piix-128prd',
+  'virtio-blk',
+  'virtio-blk-segmax1',
 ]) {
   test(`a file of an odd size comes back identical through ${controller}`, () => {
     withFolder((folder) => {
