@@ -36,7 +36,8 @@ export function readSplitChain(d: VirtioBlk, q: Queue, s: Slot, head: u32): bool
     if (dmaFetch(d, q.desc + i * DESC_BYTES, entry, DESC_BYTES) != DMA_OK) return false;
     const flags: u32 = load<u16>(entry, DESC_FLAGS);
     if ((flags & DESC_F_INDIRECT) != 0) {
-      if ((flags & (DESC_F_NEXT | DESC_F_WRITE)) != 0) return false;
+      // Whether it says that it may be written does not count ([1] 2.7.5.3.2).
+      if ((flags & DESC_F_NEXT) != 0) return false;
       return readTable(d, s, load<u64>(entry), load<u32>(entry, DESC_LENGTH)) && isWhole(s);
     }
     if (!addSegment(d, s, entry, flags)) return false;

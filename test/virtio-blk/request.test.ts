@@ -164,6 +164,37 @@ test('a medium that fails, and data where no RAM is, end as IOERR', async () => 
   assert.is(rig.status & NEEDS_RESET, 0);
 });
 
+test('2.7.5.3.2: the write flag of what names an indirect table is ignored, and direct descriptors may precede it', async () => {
+  const rig = await Rig.create({ features: [INDIRECT, 0] });
+  const { memory } = rig.machine;
+  rig.disk.write(512, pattern(512, 9));
+  memory.write4x32(REQUESTS, BLK_T_IN, 0, 1, 0);
+  memory.write4x32(TABLES, DATA, 0, 513, regs.DESC_F_WRITE);
+  rig.add([from(REQUESTS, 16), { ...from(TABLES, 16), flags: regs.DESC_F_INDIRECT | regs.DESC_F_WRITE }]);
+  rig.notify();
+  rig.machine.settle();
+  assert.ok(memory.equals(DATA, pattern(512, 9)));
+  assert.is(memory.read8(DATA + 512), BLK_S_OK);
+});
+
+test('a disk that is taken away fails what it was asked for', async () => {
+  const rig = await Rig.create({ disk: { latencyNs: 1000 } });
+  const status = rig.request(BLK_T_IN, 0, [into(DATA, 512)]);
+  rig.notify();
+  rig.controller.detachDisk(0);
+  rig.machine.settle();
+  assert.is(rig.machine.memory.read8(status), BLK_S_IOERR);
+  assert.equal(rig.used(), [0]);
+});
+
+test('address lines beyond the board are not driven', async () => {
+  const rig = await Rig.create({ addressBits: 32 });
+  rig.disk.write(0, pattern(512, 4));
+  assert.is(rig.run(BLK_T_IN, 0, [into(2 ** 32 + DATA, 512)]), BLK_S_OK);
+  assert.ok(rig.machine.memory.equals(DATA, pattern(512, 4)));
+  assert.is(rig.machine.guard.findings()[0]?.rule, 'dev-truncated');
+});
+
 interface Mistake {
   readonly name: string;
   readonly features?: readonly [number, number];

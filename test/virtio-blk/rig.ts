@@ -27,6 +27,7 @@ const RUNNING =
 export interface RigOptions {
   readonly profile?: string;
   readonly parameters?: Profile['parameters'];
+  readonly addressBits?: number;
   readonly disk?: DiskOptions | null;
   readonly flavour?: 'release' | 'debug';
   /** Features to accept of those that are offered, word 0 and 1; default: none but VERSION_1. */
@@ -75,7 +76,8 @@ export class Rig {
       ...(options.flavour === undefined ? {} : { flavour: options.flavour }),
     });
     const base = findProfile(options.profile ?? 'virtio-blk')?.profile as Profile;
-    const profile = { ...base, parameters: { ...base.parameters, ...options.parameters } };
+    const { addressBits = base.addressBits } = options;
+    const profile = { ...base, addressBits, parameters: { ...base.parameters, ...options.parameters } };
     const controller = machine.addController({ kind: 'virtio-blk', profile });
     const disk = machine.addDisk({ bytes: 2 ** 20, ...options.disk });
     if (options.disk !== null) controller.attach(disk, 0);
