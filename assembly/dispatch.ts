@@ -8,6 +8,7 @@ import {
   EVENT_MEDIA_DONE,
   KIND_AHA1542,
   KIND_AHCI,
+  KIND_NVME,
   KIND_PIIX_IDE,
   KIND_VIRTIO_BLK,
   RESET_FUNCTION,
@@ -17,6 +18,7 @@ import { barDecoded, configRead, configWrite, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { Request } from './media/media';
+import * as nvme from './nvme/model';
 import * as piix from './piix-ide/model';
 import * as virtioBlk from './virtio-blk/model';
 
@@ -27,6 +29,8 @@ export function create(kind: u32, line: u32): u32 {
       return aha1542.create(line);
     case KIND_AHCI:
       return ahci.create(line);
+    case KIND_NVME:
+      return nvme.create(line);
     case KIND_PIIX_IDE:
       return piix.create(line);
     case KIND_VIRTIO_BLK:
@@ -43,6 +47,8 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
       return aha1542.attach(changetype<aha1542.Aha1542>(d), place, unit, disk);
     case KIND_AHCI:
       return ahci.attach(changetype<ahci.Ahci>(d), place, unit, disk);
+    case KIND_NVME:
+      return nvme.attach(changetype<nvme.Nvme>(d), place, unit, disk);
     case KIND_PIIX_IDE:
       return piix.attach(changetype<piix.Piix>(d), place, unit, disk);
     case KIND_VIRTIO_BLK:
@@ -63,6 +69,9 @@ export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
       break;
     case KIND_AHCI:
       value = ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
+      break;
+    case KIND_NVME:
+      value = nvme.read(changetype<nvme.Nvme>(d), bar, at, size);
       break;
     case KIND_PIIX_IDE:
       value = piix.read(changetype<piix.Piix>(d), bar, at, size);
@@ -86,6 +95,9 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
     case KIND_AHCI:
       ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
       break;
+    case KIND_NVME:
+      nvme.write(changetype<nvme.Nvme>(d), bar, at, size, value);
+      break;
     case KIND_PIIX_IDE:
       piix.write(changetype<piix.Piix>(d), bar, at, size, value);
       break;
@@ -103,6 +115,9 @@ function event(d: Device, code: u32, tag: u32): void {
       break;
     case KIND_AHCI:
       ahci.event(changetype<ahci.Ahci>(d), code, tag);
+      break;
+    case KIND_NVME:
+      nvme.event(changetype<nvme.Nvme>(d), code, tag);
       break;
     case KIND_PIIX_IDE:
       piix.event(changetype<piix.Piix>(d), code, tag);
@@ -122,6 +137,9 @@ function mediaData(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaData(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_NVME:
+      nvme.mediaData(changetype<nvme.Nvme>(d), r);
+      break;
     case KIND_PIIX_IDE:
       piix.mediaData(changetype<piix.Piix>(d), r);
       break;
@@ -140,6 +158,9 @@ function mediaDone(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaDone(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_NVME:
+      nvme.mediaDone(changetype<nvme.Nvme>(d), r);
+      break;
     case KIND_PIIX_IDE:
       piix.mediaDone(changetype<piix.Piix>(d), r);
       break;
@@ -157,6 +178,9 @@ export function reset(d: Device, kind: u32): void {
       break;
     case KIND_AHCI:
       ahci.reset(changetype<ahci.Ahci>(d), kind);
+      break;
+    case KIND_NVME:
+      nvme.reset(changetype<nvme.Nvme>(d), kind);
       break;
     case KIND_PIIX_IDE:
       piix.reset(changetype<piix.Piix>(d), kind);
