@@ -100,6 +100,7 @@ class Aha1542Driver implements Driver {
     maxSegments: SEGMENTS_MAX,
     maxSegmentBytes: 0xffffff,
     boundaryMask: 0xffffffff,
+    virtBoundaryMask: 0,
     alignmentMask: 0,
     maxSectors: 65535,
     queueDepth: QUEUE_DEPTH,

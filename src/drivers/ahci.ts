@@ -90,6 +90,7 @@ class AhciDriver implements Driver {
       maxSegments: SEGMENTS,
       maxSegmentBytes: AHCI_PRD_MAX_BYTES,
       boundaryMask: 0xffffffff,
+      virtBoundaryMask: 0,
       alignmentMask: 1,
       maxSectors: 65535,
       queueDepth: slots,

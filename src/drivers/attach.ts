@@ -4,12 +4,14 @@ import type { ControllerKind } from '../controllers/index.ts';
 import { attachAha1542 } from './aha1542.ts';
 import { attachAhci } from './ahci.ts';
 import type { Driver, DriverHost } from './driver.ts';
+import { attachNvme } from './nvme.ts';
 import { attachPiixIde } from './piix-ide.ts';
 import { attachVirtioBlk } from './virtio-blk.ts';
 
 const DRIVERS: Readonly<Partial<Record<ControllerKind, (host: DriverHost) => Driver>>> = {
   aha1542: attachAha1542,
   ahci: attachAhci,
+  nvme: attachNvme,
   'piix-ide': attachPiixIde,
   'virtio-blk': attachVirtioBlk,
 };

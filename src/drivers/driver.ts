@@ -69,6 +69,8 @@ export interface DriverLimits {
   maxSegmentBytes: number;
   /** A segment may not cross a multiple of boundaryMask + 1 (2^32 − 1: none below 4 GiB). */
   boundaryMask: number;
+  /** Segments but the first begin, and but the last end, at a multiple of virtBoundaryMask + 1 (0: anywhere). */
+  virtBoundaryMask: number;
   /** Alignment mask of addresses and lengths (1: even, 3: dword, 0: none). */
   alignmentMask: number;
   /** Sectors of 512 bytes in one command. */

@@ -47,6 +47,7 @@ class PiixIdeDriver implements Driver {
       maxSegments,
       maxSegmentBytes: PRD_COUNT_MAX,
       boundaryMask: PRD_COUNT_MAX - 1,
+      virtBoundaryMask: 0,
       alignmentMask: 1,
       maxSectors: 65535,
       queueDepth: Math.max(1, this.#channels.length),

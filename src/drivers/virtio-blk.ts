@@ -139,6 +139,7 @@ class VirtioBlkDriver implements Driver {
       maxSegments,
       maxSegmentBytes: this.#has(regs.VIRTIO_BLK_F_SIZE_MAX) ? pci.config32(regs.BLK_SIZE_MAX) : UNLIMITED,
       boundaryMask: UNLIMITED,
+      virtBoundaryMask: 0,
       alignmentMask: 0,
       maxSectors: MOST_SECTORS,
       queueDepth: slots,

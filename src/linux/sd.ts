@@ -387,6 +387,7 @@ export function createSd(k: Linux) {
     settings.blk_queue_max_segments(q, limits.maxSegments);
     settings.blk_queue_max_segment_size(q, limits.maxSegmentBytes);
     settings.blk_queue_segment_boundary(q, limits.boundaryMask);
+    settings.blk_queue_virt_boundary(q, limits.virtBoundaryMask);
     settings.blk_queue_dma_alignment(q, Math.max(LEAST_ALIGNMENT, limits.alignmentMask));
     settings.blk_queue_logical_block_size(q, disk.sectorBytes);
     settings.blk_queue_write_cache(q, disk.writeCache, true);

@@ -111,6 +111,10 @@ for (const controller of [
   'piix-128prd',
   'virtio-blk',
   'virtio-blk-segmax1',
+  'nvme',
+  'nvme-48lines',
+  'nvme-mdts1',
+  'nvme-nosgl',
 ]) {
   test(`a file of an odd size comes back identical through ${controller}`, () => {
     withFolder((folder) => {
@@ -145,11 +149,13 @@ for (const controller of ['aha1542', 'ahci-sb600', 'piix-ide']) {
   });
 }
 
-test('a board that drives fewer lines than it claims is found: status 1', () => {
-  const { status, output } = runJson(['--controller', 'ahci-26lines']);
-  assert.is(status, 1);
-  assert.ok(output.findings.some(({ rule }) => rule === 'dev-truncated'));
-});
+for (const controller of ['ahci-26lines', 'nvme-26lines']) {
+  test(`${controller} drives fewer lines than it claims, and is found: status 1`, () => {
+    const { status, output } = runJson(['--controller', controller]);
+    assert.is(status, 1);
+    assert.ok(output.findings.some(({ rule }) => rule === 'dev-truncated'));
+  });
+}
 
 test('a scenario that expects what does not come fails', () => {
   withFolder((folder) => {

@@ -138,6 +138,7 @@ for (const profile of ['piix3', 'piix4', 'piix-128prd']) {
         maxSegments: 0,
         maxSegmentBytes: 65536,
         boundaryMask: 0xffff,
+        virtBoundaryMask: 0,
         alignmentMask: 1,
         maxSectors: 65535,
         queueDepth: 2,
