@@ -75,6 +75,7 @@ export function takeCommand(d: Piix, c: Channel, code: u32): void {
 
 /** EXECUTE DEVICE DIAGNOSTIC: both drives do it, and the first one interrupts ([2] 6.10). */
 function diagnose(d: Piix, c: Channel): void {
+  if (!isPresent(driveAt(c, 0)) && !isPresent(driveAt(c, 1))) return;
   d.commands++;
   d.completions++;
   for (let i: u32 = 0; i < 2; i++) {

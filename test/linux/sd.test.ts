@@ -50,7 +50,9 @@ async function boot({
   const controller = machine.addController({ kind });
   const media = Array.from({ length: disks }, (_, place) => {
     const disk = machine.addDisk({ bytes: MIB, sectorBytes });
-    controller.attach(disk, place);
+    // An IDE cable has two drives.
+    if (kind === 'piix-ide') controller.attach(disk, place % 2, place >> 1);
+    else controller.attach(disk, place);
     return disk;
   });
   const linux = bootLinux(machine, options);
@@ -142,6 +144,33 @@ for (const kind of KINDS) {
     for (let i = 0; i < 100; i++) assert.is(media[i & 1]?.read((i >> 1) * 4096, 1)[0], i);
     assert.equal([rig.rules(), mapped(rig)], [[], 0]);
     for (const { queue } of host.disks) assert.equal([queue.in_flight, queue.rl.count], [0, [0, 0]]);
+  });
+
+  test(`disks that share what their controller has all end their bios (${kind})`, async () => {
+    const rig = await boot({ kind, disks: 4 });
+    const { linux, host, media, run, page, machine, scheduler } = rig;
+    let ended = 0;
+    const pages = Array.from({ length: 40 }, () => page(16 * MIB));
+    for (const [i, { phys }] of pages.entries()) machine.memory.fill(phys, i + 1, 4096);
+    run(function* () {
+      for (const [i, data] of pages.entries()) {
+        const bio = yield* makeBio(rig, REQ_OP_WRITE, (i >> 2) * 16, [data], host.disks[i & 3]);
+        bio.bi_end_io = (self) => {
+          assert.is(self.bi_error, 0);
+          ended++;
+          linux.bio_put(self);
+        };
+        yield* linux.submit_bio(bio);
+      }
+      while (ended < 40) yield* scheduler.delay(1000);
+    });
+    // The disks of a channel follow each other: 0 and 2 on the first, 1 and 3 on the second.
+    const order = kind === 'piix-ide' ? [0, 2, 1, 3] : [0, 1, 2, 3];
+    for (let i = 0; i < 40; i++) {
+      const medium = media[order[i & 3] as number];
+      assert.is(medium?.read((i >> 2) * 8192, 1)[0], i + 1);
+    }
+    assert.equal([rig.rules(), mapped(rig)], [[], 0]);
   });
 
   test(`a passthrough command moves data, and fails with sense (${kind})`, async () => {

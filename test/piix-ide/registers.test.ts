@@ -81,7 +81,7 @@ test('a channel without drives floats, with DD7 pulled down', async () => {
   assert.equal(ide.registers(1), [0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f]);
   assert.equal([ide.read(regs.IDE_STATUS, 1), ide.alternate(1)], [0x7f, 0x7f]);
   assert.is(ide.controller.read16(regs.PIIX_BAR_SECONDARY, 0), 0xff7f);
-  ide.execute({ command: ata.ATA_IDENTIFY }, 1);
+  for (const command of [ata.ATA_IDENTIFY, ata.ATA_EXECUTE_DIAGNOSTIC]) ide.execute({ command }, 1);
   assert.is(ide.controller.counters.commands, 0);
 });
 
