@@ -101,6 +101,11 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
         : `${formatReport(report, paintFor(process.stdout))}\n`,
     );
     if (image !== undefined && image.trouble !== null) process.stderr.write(`backplane: ${image.trouble}\n`);
+    if (!flags.bounce && report.ok) {
+      process.stderr.write(
+        `backplane: --no-bounce changed nothing: ${report.board} reaches every page; ahci-sb600, for one, does not\n`,
+      );
+    }
     return report.ok ? EXIT_FINE : EXIT_FOUND;
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
