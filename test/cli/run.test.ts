@@ -157,6 +157,12 @@ for (const controller of ['ahci-26lines', 'nvme-26lines']) {
   });
 }
 
+test('--no-bounce says so where there is nothing to bounce', () => {
+  const { status, output, stderr } = runJson(['--no-bounce', '--controller', 'ahci']);
+  assert.equal([status, output.findings], [0, []]);
+  assert.match(stderr, /--no-bounce changed nothing: .* reaches every page/);
+});
+
 test('a scenario that expects what does not come fails', () => {
   withFolder((folder) => {
     const path = join(folder, 'mine.json');
