@@ -142,12 +142,6 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
   return offset;
 }
 
-/** Disk `id` (1 and up), null when there is none. */
-export function diskById(id: u32): Disk | null {
-  if (id == 0 || id > load<u32>(AT_DISK_COUNT)) return null;
-  return changetype<Disk>(<usize>load<u32>(AT_DISKS + ((id - 1) << 2)));
-}
-
 /**
  * Begins a request; EVENT_MEDIA_DATA with the request's offset as tag comes to `d` at its time. Null when too
  * many are in flight (REQUEST_MAX): the caller reports busy or waits.

@@ -226,8 +226,6 @@ export function createBlkCore(k: Linux) {
   return api;
 }
 
-export interface BlkCoreApi extends ReturnType<typeof createBlkCore> {}
-
 /** The disk of the whole device that a bio is for. */
 function diskOf(bio: Bio): Gendisk | null {
   const whole = bio.bi_bdev?.bd_contains;

@@ -363,8 +363,6 @@ export function createDmaDebug(k: Linux) {
   };
 }
 
-export interface DmaDebugApi extends ReturnType<typeof createDmaDebug> {}
-
 function listAt(lists: Map<number, Entry[]>, key: number): Entry[] {
   let list = lists.get(key);
   if (list === undefined) {

@@ -327,8 +327,6 @@ export function createDmaMapping(k: Linux) {
   return api;
 }
 
-export interface DmaMappingApi extends ReturnType<typeof createDmaMapping> {}
-
 function orderOf(size: number): number {
   return size <= PAGE_SIZE ? 0 : Math.ceil(Math.log2(size / PAGE_SIZE));
 }

@@ -272,8 +272,6 @@ export function createMerge(k: Linux) {
   return api;
 }
 
-export interface MergeApi extends ReturnType<typeof createMerge> {}
-
 /** True for a bio whose vecs are its data; the others carry at most one vec as a payload. */
 function isWalked(bio: Bio): boolean {
   const op = bio.bi_op;

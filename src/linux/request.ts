@@ -308,8 +308,6 @@ export function createRequest(k: Linux) {
   return api;
 }
 
-export interface RequestApi extends ReturnType<typeof createRequest> {}
-
 function endSync(rq: Request): void {
   rq.wait.complete();
 }

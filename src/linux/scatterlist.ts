@@ -4,9 +4,9 @@
 // In C a table is an array and its user holds a pointer to the first entry; here the entries of a table know each other
 // and `SgTable.sgl` is that pointer. A table is made once and used for any number of transfers.
 
+import type { Page } from '../kernel/index.ts';
 import { KernelBug } from '../kernel/index.ts';
 import type { Linux } from './kernel.ts';
-import type { Page } from './page.ts';
 
 /** One entry (struct scatterlist). */
 export class Scatterlist {
@@ -162,8 +162,6 @@ export function createScatterlist(_k: Linux) {
   };
   return sg;
 }
-
-export interface ScatterlistApi extends ReturnType<typeof createScatterlist> {}
 
 function check(entry: Scatterlist, where: string): void {
   if (!entry.initialised) throw new KernelBug('sg-init', 'the scatter list is not initialised', where);

@@ -464,8 +464,6 @@ export function createSd(k: Linux) {
   };
 }
 
-export interface SdApi extends ReturnType<typeof createSd> {}
-
 /** a … z, aa … */
 function letter(i: number): string {
   const last = String.fromCharCode(97 + (i % 26));

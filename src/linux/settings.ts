@@ -292,8 +292,6 @@ export function createSettings(k: Linux) {
   };
 }
 
-export interface SettingsApi extends ReturnType<typeof createSettings> {}
-
 function stackSizes(t: QueueLimits, b: QueueLimits): void {
   t.max_sectors = minNotZero(t.max_sectors, b.max_sectors);
   t.max_hw_sectors = minNotZero(t.max_hw_sectors, b.max_hw_sectors);

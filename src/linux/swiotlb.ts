@@ -180,8 +180,6 @@ export function createSwiotlb(k: Linux) {
   };
 }
 
-export interface SwiotlbApi extends ReturnType<typeof createSwiotlb> {}
-
 /** Only a machine with memory above 4 GiB needs the pool, or one that is told to bounce everything. */
 function hasHighMemory(k: Linux): boolean {
   const { swiotlb } = k.options;

@@ -11,7 +11,7 @@ import {
   type Machine,
 } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
-import { TestCommand, TestHost } from './host.ts';
+import { fill, makeRunner, type Runner, TestCommand, TestHost } from './host.ts';
 
 const test = suite('driver ahci');
 
@@ -22,15 +22,12 @@ const DATA_BYTES = 4 * MIB;
 const HIGH = 2 ** 32 + MIB;
 const DRIVER_MEMORY = 8 * MIB;
 
-interface Rig {
+interface Rig extends Runner {
   machine: Machine;
   controller: Controller;
   host: TestHost;
   driver: Driver;
   disks: Disk[];
-  /** Submits, kicks, and handles interrupts until every command has ended. */
-  run(...commands: TestCommand[]): void;
-  pump(): void;
 }
 
 interface RigOptions {
@@ -59,18 +56,8 @@ async function attach(options: RigOptions = {}): Promise<Rig> {
   const driver = attachAhci(host, options.driver);
   machine.guard.map(controller, DATA, DATA_BYTES, 'both');
   machine.guard.map(controller, HIGH, DATA_BYTES, 'both');
-  const pump = (): void => {
-    machine.advance(machine.nextDeadline());
-    const line = (machine.irqLines & (1 << controller.line)) !== 0;
-    if (options.driver?.vector === undefined ? line : machine.takeMsi() >= 0) driver.interrupt();
-  };
-  const run = (...commands: TestCommand[]): void => {
-    for (const command of commands) assert.ok(driver.submit(command));
-    driver.kick();
-    for (let i = 0; i < 10000 && commands.some((command) => command.ended === 0); i++) pump();
-    assert.ok(commands.every((command) => command.ended === 1));
-  };
-  return { machine, controller, host, driver, disks, run, pump };
+  const runner = makeRunner(machine, controller, driver, options.driver?.vector !== undefined);
+  return { machine, controller, host, driver, disks, ...runner };
 }
 
 /** `bytes` bytes in up to `most` segments of even length at even addresses that don't meet. */
@@ -86,12 +73,6 @@ function scatter(random: Random, bytes: number, most: number, bases: readonly nu
     left -= n;
   }
   return segments;
-}
-
-function fill(random: Random, bytes: number): Uint8Array {
-  const words = new Uint32Array(Math.ceil(bytes / 4));
-  for (let i = 0; i < words.length; i++) words[i] = random.next();
-  return new Uint8Array(words.buffer, 0, bytes);
 }
 
 function transfer(

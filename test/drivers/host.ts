@@ -1,8 +1,10 @@
 // What a driver under test stands on: a machine, and coherent memory from a bump allocator that has the guard
 // told of every allocation.
 
-import type { DmaMemory, DriverCommand, DriverHost, SegmentList } from '../../src/drivers/driver.ts';
+import type { DmaMemory, Driver, DriverCommand, DriverHost, SegmentList } from '../../src/drivers/driver.ts';
+import type { Random } from '../../src/kernel/random.ts';
 import type { Controller, Machine } from '../../src/machine/index.ts';
+import { assert } from '../run/suite.ts';
 
 export class TestHost implements DriverHost {
   readonly memory;
@@ -85,4 +87,40 @@ export class TestCommand implements DriverCommand {
   done(): void {
     this.ended++;
   }
+}
+
+/** What drives commands to their ends, with the machine's interrupts. */
+export interface Runner {
+  /** Lets the hardware go on to its next event, and the driver see its interrupt. */
+  pump(): void;
+  /** Submits, kicks, and handles interrupts until every command has ended. */
+  run(...commands: TestCommand[]): void;
+}
+
+/** `messages`: the driver uses message-signalled interrupts. */
+export function makeRunner(
+  machine: Machine,
+  controller: Controller,
+  driver: Driver,
+  messages: boolean,
+): Runner {
+  const pump = (): void => {
+    machine.advance(machine.nextDeadline());
+    const line = (machine.irqLines & (1 << controller.line)) !== 0;
+    if (messages ? machine.takeMsi() >= 0 : line) driver.interrupt();
+  };
+  const run = (...commands: TestCommand[]): void => {
+    for (const command of commands) assert.ok(driver.submit(command));
+    driver.kick();
+    for (let i = 0; i < 10000 && commands.some((command) => command.ended === 0); i++) pump();
+    assert.ok(commands.every((command) => command.ended === 1));
+  };
+  return { pump, run };
+}
+
+/** Random bytes. */
+export function fill(random: Random, bytes: number): Uint8Array {
+  const words = new Uint32Array(Math.ceil(bytes / 4));
+  for (let i = 0; i < words.length; i++) words[i] = random.next();
+  return new Uint8Array(words.buffer, 0, bytes);
 }

@@ -11,7 +11,7 @@ import {
   type Machine,
 } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
-import { TestCommand, TestHost } from './host.ts';
+import { fill, makeRunner, type Runner, TestCommand, TestHost } from './host.ts';
 
 const test = suite('driver nvme');
 
@@ -25,14 +25,12 @@ const DRIVER_MEMORY = 8 * MIB;
 /** Behind all RAM. */
 const HOLE = 0x2000_0000;
 
-interface Rig {
+interface Rig extends Runner {
   machine: Machine;
   controller: Controller;
   host: TestHost;
   driver: Driver;
   disks: Disk[];
-  run(...commands: TestCommand[]): void;
-  pump(): void;
 }
 
 interface RigOptions {
@@ -61,24 +59,8 @@ async function attach(options: RigOptions = {}): Promise<Rig> {
   const driver = attachNvme(host, options.driver);
   machine.guard.map(controller, DATA, DATA_BYTES, 'both');
   machine.guard.map(controller, HIGH, DATA_BYTES, 'both');
-  const pump = (): void => {
-    machine.advance(machine.nextDeadline());
-    const line = (machine.irqLines & (1 << controller.line)) !== 0;
-    if (options.driver?.vector === undefined ? line : machine.takeMsi() >= 0) driver.interrupt();
-  };
-  const run = (...commands: TestCommand[]): void => {
-    for (const command of commands) assert.ok(driver.submit(command));
-    driver.kick();
-    for (let i = 0; i < 10000 && commands.some((command) => command.ended === 0); i++) pump();
-    assert.ok(commands.every((command) => command.ended === 1));
-  };
-  return { machine, controller, host, driver, disks, run, pump };
-}
-
-function fill(random: Random, bytes: number): Uint8Array {
-  const words = new Uint32Array(Math.ceil(bytes / 4));
-  for (let i = 0; i < words.length; i++) words[i] = random.next();
-  return new Uint8Array(words.buffer, 0, bytes);
+  const runner = makeRunner(machine, controller, driver, options.driver?.vector !== undefined);
+  return { machine, controller, host, driver, disks, ...runner };
 }
 
 function transfer(

@@ -13,7 +13,7 @@ import {
   type Machine,
 } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
-import { TestCommand, TestHost } from './host.ts';
+import { fill, TestCommand, TestHost } from './host.ts';
 
 const test = suite('driver piix-ide');
 
@@ -78,12 +78,6 @@ async function attach(options: RigOptions = {}): Promise<Rig> {
     assert.ok(commands.every((command) => command.ended === 1));
   };
   return { machine, controller, host, driver, disks, run, pump };
-}
-
-function fill(random: Random, bytes: number): Uint8Array {
-  const words = new Uint32Array(Math.ceil(bytes / 4));
-  for (let i = 0; i < words.length; i++) words[i] = random.next();
-  return new Uint8Array(words.buffer, 0, bytes);
 }
 
 /** `bytes` bytes in segments of even length that stay in their 64 KiB. */

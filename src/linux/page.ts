@@ -1,1 +1,0 @@
-export type { Page } from '../kernel/index.ts';
