@@ -35,7 +35,7 @@ export class BareHost implements DriverHost {
   }
 }
 
-/** A read of `segments`, of which each is `segmentBytes` long; done() counts. */
+/** A read of `segments` segments, of which each is `segmentBytes` long; done() counts. */
 export class ReadCommand implements DriverCommand {
   op = 'read' as const;
   disk = 0;
@@ -52,13 +52,23 @@ export class ReadCommand implements DriverCommand {
   senseLength = 0;
   ended = 0;
 
-  constructor(addresses: readonly number[], segmentBytes: number) {
+  constructor(segments: number, segmentBytes: number) {
     this.segments = {
-      count: addresses.length,
-      addresses: Float64Array.from(addresses),
-      lengths: new Uint32Array(addresses.length).fill(segmentBytes),
+      count: segments,
+      addresses: new Float64Array(segments),
+      lengths: new Uint32Array(segments).fill(segmentBytes),
     };
-    this.sectors = (addresses.length * segmentBytes) / 512;
+    this.sectors = (segments * segmentBytes) / 512;
+  }
+
+  /** Where the next read comes from, and where its first byte goes. */
+  aim(lba: number, address: number): void {
+    this.lba = lba;
+    const { count, addresses, lengths } = this.segments;
+    for (let i = 0; i < count; i++) {
+      addresses[i] = address;
+      address += lengths[i] as number;
+    }
   }
 
   done(): void {

@@ -161,7 +161,7 @@ async function boot(options: PathOptions) {
   const controller = machine.addController({ kind: 'ahci', ...profile });
   // Not 0: a kernel takes a clock that never moves to be stuck.
   const disk = machine.addDisk({ bytes: SPAN, latencyNs: 1, picosecondsPerByte: 0 });
-  disk.write(0, contents());
+  disk.write(0, contents(SPAN));
   controller.attach(disk, 0);
   const linux = bootLinux(machine, { swiotlb: { bytes: 4 * MIB } });
   const [gendisk] = linux.scsi_add_host(controller).disks;

@@ -13,9 +13,33 @@ const MIB = 2 ** 20;
 const SMALL = SPAN / (4 * KIB);
 const LARGE = SPAN / MIB;
 
-const ROWS: Readonly<Record<string, (raw: RawCopy, name: string) => Promise<Pair>>> = {
-  'AHCI alone, 4 KiB, depth 32': (raw, name) => driverRow(name, raw, 4 * KIB, 4 * KIB, SMALL),
-  'AHCI alone, 1 MiB in 16 segments, depth 32': (raw, name) => driverRow(name, raw, MIB, 64 * KIB, 8 * LARGE),
+/** Every controller alone: name of the row, and of the controller. */
+const CONTROLLERS = {
+  'AHA-1542': 'aha1542',
+  'PIIX IDE': 'piix-ide',
+  AHCI: 'ahci',
+  NVMe: 'nvme',
+  'virtio-blk': 'virtio-blk',
+} as const;
+const SIZES = { '4 KiB': 4 * KIB, '128 KiB': 128 * KIB, '1 MiB': MIB } as const;
+/** Bytes of one round. */
+const ROUND = { [4 * KIB]: SPAN, [128 * KIB]: 4 * SPAN, [MIB]: 8 * SPAN };
+
+type Make = (raw: RawCopy, name: string) => Promise<Pair>;
+
+function controllerRows(): Record<string, Make> {
+  const rows: Record<string, Make> = {};
+  for (const [title, controller] of Object.entries(CONTROLLERS)) {
+    for (const [size, bytes] of Object.entries(SIZES)) {
+      const times = (ROUND[bytes] ?? SPAN) / bytes;
+      rows[`${title} alone, ${size}`] = (raw, name) => driverRow(name, raw, { controller, bytes, times });
+    }
+  }
+  return rows;
+}
+
+const ROWS: Readonly<Record<string, Make>> = {
+  ...controllerRows(),
   'Linux, 4 KiB direct, depth 1': (raw, name) =>
     linuxRow(name, raw, { bytes: 4 * KIB, depth: 1, times: SMALL }),
   'Linux, 4 KiB direct, depth 32': (raw, name) =>

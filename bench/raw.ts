@@ -25,8 +25,8 @@ export function scatter(to: usize, from: usize, bytes: u32, span: u32, times: u3
 }`;
 
 export interface RawCopy {
-  /** Copies `bytes` bytes `times` times, `stride` apart within the span. */
-  copy(bytes: number, stride: number, times: number): void;
+  /** Copies `bytes` bytes `times` times, `stride` apart within the first `within` bytes of the span. */
+  copy(bytes: number, stride: number, times: number, within?: number): void;
   /** Copies `bytes` bytes `times` times, one behind the other, to pages that are anywhere. */
   scatter(bytes: number, times: number): void;
 }
@@ -52,7 +52,7 @@ export async function rawCopy(span: number): Promise<RawCopy> {
   const from = 65536;
   const to = from + span;
   return {
-    copy: (bytes, stride, times) => hw.copy(to, from, bytes, stride, span, times),
+    copy: (bytes, stride, times, within = span) => hw.copy(to, from, bytes, stride, within, times),
     scatter: (bytes, times) => hw.scatter(to, from, bytes, span, times),
   };
 }
