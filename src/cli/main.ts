@@ -9,6 +9,7 @@ import { ScenarioError } from '../scenario/schema.ts';
 import { listControllers } from './controllers.ts';
 import { EXIT_FAULT, EXIT_FINE, EXIT_USAGE, UsageError } from './errors.ts';
 import { run } from './run.ts';
+import { addScripts } from './scripts.ts';
 import { oneLine } from './style.ts';
 
 const VERSION = '0.1.0';
@@ -34,10 +35,15 @@ function program(): Command {
     .action((options: { json?: boolean }) => {
       process.exitCode = listControllers(options);
     });
-  for (const command of [root, ...root.commands]) {
+  addScripts(root);
+  for (const command of allCommands(root)) {
     command.exitOverride().configureOutput({ outputError: () => undefined });
   }
   return root;
+}
+
+function allCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(allCommands)];
 }
 
 function addRun(root: Command): void {
@@ -107,6 +113,7 @@ function afterFailedWrite(error: NodeJS.ErrnoException, name: string): number {
 function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT_FINE;
+    if (error.code === 'commander.help') return EXIT_USAGE; // a command without its subcommand: the help is out
     const message = error.message.replace(/^error: /, '').replace(/\n\(/, ' (');
     process.stderr.write(`backplane: ${oneLine(message)}\n`);
     return EXIT_USAGE;
