@@ -1,7 +1,5 @@
 // What is wrong with a source: all of it in one go, up to a bound.
 
-import { closest, distance } from 'fastest-levenshtein';
-
 export interface Place {
   readonly line: number;
   readonly column: number;
@@ -62,10 +60,29 @@ export class StatementError extends Error {
 
 /** `; did you mean "SCNTL1"?` where one of `known` is near. */
 export function nearest(wrong: string, known: readonly string[]): string {
-  if (known.length === 0) return '';
-  const upper = wrong.toUpperCase();
-  const name = known.find((candidate) => candidate.toUpperCase() === upper) ?? closest(wrong, known);
-  // Of two letters any two names differ in at most two.
-  const most = name.length < 3 ? 0 : Math.ceil(name.length / 3);
-  return distance(upper, name.toUpperCase()) <= most ? `; did you mean "${name}"?` : '';
+  let best = '';
+  let least = Number.POSITIVE_INFINITY;
+  for (const name of known) {
+    const steps = distance(wrong.toUpperCase(), name.toUpperCase());
+    // Of two letters any two names differ in at most two.
+    const most = name.length < 3 ? 0 : Math.ceil(name.length / 3);
+    if (steps > most || steps >= least) continue;
+    best = name;
+    least = steps;
+  }
+  return best === '' ? '' : `; did you mean "${best}"?`;
+}
+
+/** Letters to add, remove or replace to make one of the other (Levenshtein). */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, i) => i);
+  for (let i = 0; i < one.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < other.length; j++) {
+      const replaced = (row[j] ?? 0) + (one[i] === other[j] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[other.length] ?? 0;
 }
