@@ -17,6 +17,7 @@ import { Device, functionOf } from './bus/device';
 import { barDecoded, configRead, configWrite, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
+import { windowInBar, windowRead, windowWrite } from './bus/window';
 import { Request } from './media/media';
 import * as nvme from './nvme/model';
 import * as piix from './piix-ide/model';
@@ -62,32 +63,37 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
 export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
   d.registerReads++;
   if (!barDecoded(d, bar)) return 0xffffffff;
-  let value: u32 = 0xffffffff;
-  switch (d.kind) {
-    case KIND_AHA1542:
-      value = aha1542.read(changetype<aha1542.Aha1542>(d), at, size);
-      break;
-    case KIND_AHCI:
-      value = ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
-      break;
-    case KIND_NVME:
-      value = nvme.read(changetype<nvme.Nvme>(d), bar, at, size);
-      break;
-    case KIND_PIIX_IDE:
-      value = piix.read(changetype<piix.Piix>(d), bar, at, size);
-      break;
-    case KIND_VIRTIO_BLK:
-      value = virtioBlk.read(changetype<virtioBlk.VirtioBlk>(d), bar, at, size);
-      break;
-  }
+  const window = d.windows == 0 ? 0 : windowInBar(d, bar, at, size);
+  const value = window != 0 ? windowRead(window, size) : readRegister(d, bar, at, size);
   trace(TRACE_READ, d.id, bar, at, size, value);
   return value;
+}
+
+function readRegister(d: Device, bar: u32, at: u32, size: u32): u32 {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.read(changetype<aha1542.Aha1542>(d), at, size);
+    case KIND_AHCI:
+      return ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
+    case KIND_NVME:
+      return nvme.read(changetype<nvme.Nvme>(d), bar, at, size);
+    case KIND_PIIX_IDE:
+      return piix.read(changetype<piix.Piix>(d), bar, at, size);
+    case KIND_VIRTIO_BLK:
+      return virtioBlk.read(changetype<virtioBlk.VirtioBlk>(d), bar, at, size);
+    default:
+      return 0xffffffff;
+  }
 }
 
 export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void {
   d.registerWrites++;
   if (!barDecoded(d, bar)) return;
   trace(TRACE_WRITE, d.id, bar, at, size, value);
+  if (d.windows != 0) {
+    const window = windowInBar(d, bar, at, size);
+    if (window != 0) return windowWrite(window, size, value);
+  }
   switch (d.kind) {
     case KIND_AHA1542:
       aha1542.write(changetype<aha1542.Aha1542>(d), at, size, value);

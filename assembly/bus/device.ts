@@ -38,7 +38,8 @@ export class Device {
   dmaFaults: u32;
   registerReads: u32;
   registerWrites: u32;
-  reserved: u32;
+  /** Windows of on-chip memory that it has. */
+  windows: u32;
 }
 
 /** Reserves a block of `bytes` bytes for a controller and enters it in the table; null when full. */

@@ -1,11 +1,11 @@
 // The DMA port: the one door through which a device reaches memory. It drives no more address lines than the
-// board has, finds the RAM behind each address, asks the guard, counts, and moves the bytes.
+// board has, finds the RAM or on-chip memory behind each address, asks the guard, counts, and moves the bytes.
 //
 // Two ways through it: dmaFetch() and dmaStore() for descriptors and status, which are small and whose bytes
 // the model looks at; and the mover (mover.ts), which collects a command's data segments with dmaRuns().
 import { DMA_HOLE, DMA_NO_MASTER, DMA_OK, DMA_READ, DMA_REGISTERS, DMA_WRITE } from './codes';
 import { Device, deviceAt } from './device';
-import { guardAccess, guardHole, guardNoMaster, guardRegisters, guardSent } from './guard';
+import { guardAccess, guardHole, guardNoMaster, guardRegisters, guardSent, guardWindow } from './guard';
 import {
   AT_DEVICE_COUNT,
   AT_DEVICES,
@@ -27,13 +27,14 @@ import { memoryBarAt, untilBarEdge } from './pci';
 import { findRam, nextRam } from './ram';
 import { trace } from './trace';
 import { TRACE_DMA } from './trace-codes';
+import { untilWindowEdge, windowAt } from './window';
 
 /** Descriptors and status are seldom longer. */
 const SHORT_BYTES: u32 = 128;
 
 /**
- * Copies `bytes` bytes at `address` into module memory at `to`. Where no RAM is, ones are read. Returns
- * DMA_OK, or what was wrong with the first byte that did not come from RAM.
+ * Copies `bytes` bytes at `address` into module memory at `to`. Where no memory is, ones are read. Returns
+ * DMA_OK, or what was wrong with the first byte that did not come from memory.
  */
 export function dmaFetch(d: Device, address: u64, to: usize, bytes: u32): u32 {
   const from = plainRun(d, address, bytes);
@@ -57,10 +58,16 @@ function fetchAny(d: Device, address: u64, to: usize, bytes: u32): u32 {
       if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_READ);
       memory.copy(to, inRegion(region, driven), n);
     } else {
-      n = holeLength(d, driven, bytes);
-      const why = miss(d, address, driven, n, DMA_READ);
-      if (failed == DMA_OK) failed = why;
-      memory.fill(to, 0xff, n);
+      n = lengthOutside(d, driven, bytes);
+      const window = windowAt(d, driven, DMA_READ);
+      if (window != 0) {
+        guardWindow(d, address, driven, n, DMA_READ);
+        memory.copy(to, window, n);
+      } else {
+        const why = miss(d, address, driven, n, DMA_READ);
+        if (failed == DMA_OK) failed = why;
+        memory.fill(to, 0xff, n);
+      }
     }
     address += n;
     to += n;
@@ -96,9 +103,15 @@ function storeAny(d: Device, address: u64, from: usize, bytes: u32): u32 {
       if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_WRITE);
       memory.copy(inRegion(region, driven), from, n);
     } else {
-      n = holeLength(d, driven, bytes);
-      const why = miss(d, address, driven, n, DMA_WRITE);
-      if (failed == DMA_OK) failed = why;
+      n = lengthOutside(d, driven, bytes);
+      const window = windowAt(d, driven, DMA_WRITE);
+      if (window != 0) {
+        guardWindow(d, address, driven, n, DMA_WRITE);
+        memory.copy(window, from, n);
+      } else {
+        const why = miss(d, address, driven, n, DMA_WRITE);
+        if (failed == DMA_OK) failed = why;
+      }
     }
     address += n;
     from += n;
@@ -129,10 +142,12 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
         if (direction == DMA_READ) guardSent(d, at, driven, region, n);
       }
     } else {
-      n = d.master == 0 ? left : holeLength(d, driven, left);
-      if (n > <u32>PAGE_BYTES) n = PAGE_BYTES;
-      if (!appendRun(direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
-      fault(d, at, driven, n, direction);
+      n = d.master == 0 ? left : lengthOutside(d, driven, left);
+      const window = d.master == 0 ? 0 : windowAt(d, driven, direction);
+      if (window == 0 && n > <u32>PAGE_BYTES) n = PAGE_BYTES;
+      if (!appendRun(window != 0 ? window : direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
+      if (window != 0) guardWindow(d, at, driven, n, direction);
+      else fault(d, at, driven, n, direction);
     }
     at += n;
     left -= n;
@@ -200,9 +215,9 @@ function runLength(d: Device, driven: u64, region: usize, bytes: u32): u32 {
   return beforeWrap(d, driven, left < <u64>bytes ? <u32>left : bytes);
 }
 
-/** Bytes from `driven` on where no RAM is, all of them in registers or none, and below the wrap. */
-function holeLength(d: Device, driven: u64, bytes: u32): u32 {
-  let left = nextRam(driven) - driven;
+/** Bytes from `driven` on where no RAM is, all of them in one BAR or window or none, and below the wrap. */
+function lengthOutside(d: Device, driven: u64, bytes: u32): u32 {
+  let left = min(nextRam(driven) - driven, untilWindowEdge(d, driven));
   const devices = load<u32>(AT_DEVICE_COUNT);
   for (let i: u32 = 0; i < devices; i++) {
     left = min(left, untilBarEdge(deviceAt(load<u32>(AT_DEVICES + (i << 2))), driven));
@@ -215,7 +230,7 @@ function beforeWrap(d: Device, driven: u64, bytes: u32): u32 {
   return left < <u64>bytes - 1 ? <u32>left + 1 : bytes;
 }
 
-/** No RAM at `driven`: registers of some device, or nothing at all. */
+/** No memory at `driven`: registers of some device, or nothing at all. */
 function miss(d: Device, address: u64, driven: u64, bytes: u32, direction: u32): u32 {
   const devices = load<u32>(AT_DEVICE_COUNT);
   for (let i: u32 = 0; i < devices; i++) {

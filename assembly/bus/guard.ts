@@ -87,6 +87,12 @@ export function guardSent(d: Device, address: u64, driven: u64, region: usize, b
   report(RULE_DEV_UNINIT, d, address + first, driven + first, end - first, DMA_READ, 0, 0);
 }
 
+/** An access that reached on-chip memory, which no mapping covers. */
+export function guardWindow(d: Device, address: u64, driven: u64, bytes: u32, direction: u32): void {
+  if (address == driven || (load<u32>(AT_GUARD_FLAGS) & GUARD_ADDRESSES) == 0) return;
+  report(RULE_DEV_TRUNCATED, d, address, driven, bytes, direction, 0, 0);
+}
+
 export function guardHole(d: Device, address: u64, driven: u64, bytes: u32, direction: u32): void {
   if ((load<u32>(AT_GUARD_FLAGS) & GUARD_ADDRESSES) == 0) return;
   const rule = address != driven ? RULE_DEV_TRUNCATED : RULE_DEV_HOLE;

@@ -9,7 +9,7 @@
 /** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
 export const ARENA_BASE = 0x10000;
 /** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 // Machine header.
 export const AT_MAGIC = 0x10000;
@@ -104,6 +104,8 @@ export const AT_MOVE_LIMITED = 0x10610;
 /** Data mover: non-zero where memory is compared with the medium; set when they were found to differ. */
 export const AT_MOVE_COMPARES = 0x10614;
 export const AT_MOVE_DIFFERS = 0x10618;
+/** Windows of on-chip memory (window.ts): how many there are. */
+export const AT_WINDOW_COUNT = 0x1061c;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;
@@ -133,8 +135,26 @@ export const FAULT_STRIDE = 64;
 export const AT_TRACE = 0xbf000;
 export const TRACE_MAX = 4096;
 export const TRACE_STRIDE = 48;
+/** Windows of on-chip memory: up to WINDOW_MAX entries of WINDOW_STRIDE bytes. */
+export const AT_WINDOWS = 0xef000;
+export const WINDOW_MAX = 64;
+export const WINDOW_STRIDE = 48;
+/** In a window: its device, the BAR, the first byte of that, bytes, offset in the module's memory. */
+export const WINDOW_DEVICE = 0;
+export const WINDOW_BAR = 4;
+export const WINDOW_AT = 8;
+export const WINDOW_BYTES = 12;
+export const WINDOW_MEMORY = 16;
+/** Who reaches it (bits below), what DMA may do there (DMA_* bits), and its address for its own device (64 bit). */
+export const WINDOW_DECODE = 20;
+export const WINDOW_ACCESS = 24;
+export const WINDOW_BASE = 32;
+/** The CPU and other devices, through the BAR; its own device, through the BAR; that, at WINDOW_BASE. */
+export const WINDOW_HOST = 1;
+export const WINDOW_SELF = 2;
+export const WINDOW_DIRECT = 4;
 /** First byte that reserve() gives away. */
-export const AT_FREE = 0xef000;
+export const AT_FREE = 0xf0000;
 
 export const PAGE_BYTES = 4096;
 export const PAGE_SHIFT = 12;

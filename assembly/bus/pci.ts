@@ -267,6 +267,11 @@ export function untilBarEdge(d: Device, address: u64): u64 {
   return left;
 }
 
+/** Whether the memory BAR `i` decodes addresses now: it is allowed to, and holds one. */
+export function barReached(d: Device, i: u32): bool {
+  return d.pci != 0 && (d.decode & PCI_COMMAND_MEMORY) != 0 && barAddress(functionOf(d), i) != 0;
+}
+
 /** Whether accesses to BAR `i` are decoded now: by the command register and the power state. */
 export function barDecoded(d: Device, i: u32): bool {
   if (d.pci == 0) return true;
