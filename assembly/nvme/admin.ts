@@ -24,6 +24,7 @@ import { makeIdentify } from './identify';
 import { forgetInterrupt } from './interrupt';
 import { giveUp } from './io';
 import { makeLog } from './logs';
+import { isMisused } from './memory';
 import { complete, openCompletions, openQueue } from './queue';
 import {
   NVME_ABORT_REQUESTED,
@@ -44,6 +45,9 @@ import {
   NVME_CAP_MQES_MASK,
   NVME_CC_IOCQES_SHIFT,
   NVME_CC_IOSQES_SHIFT,
+  NVME_CMB_USE,
+  NVME_CMBSZ_CQS,
+  NVME_CMBSZ_SQS,
   NVME_CQ_INVALID,
   NVME_CQE_SHIFT,
   NVME_IDENTIFY_BYTES,
@@ -101,7 +105,7 @@ export function runAdmin(d: Nvme, c: Command, fused: bool): void {
 }
 
 /** What both kinds of queue ask: an identifier that is free, a size, contiguous memory at a page's start. */
-function checkQueue(d: Nvme, c: Command, exists: bool, entryShift: u32, field: u32): u32 {
+function checkQueue(d: Nvme, c: Command, exists: bool, entryShift: u32, field: u32, use: u32): u32 {
   const id = c.cdw10 & 0xffff;
   const size = c.cdw10 >>> 16;
   if (id == 0 || id > d.queuesAllowed || exists) return NVME_QUEUE_ID;
@@ -110,13 +114,14 @@ function checkQueue(d: Nvme, c: Command, exists: bool, entryShift: u32, field: u
     return NVME_QUEUE_SIZE;
   // CAP.CQR: contiguous ones alone.
   if ((c.cdw11 & NVME_QUEUE_PC) == 0) return NVME_INVALID_FIELD;
-  return (<u32>c.prp1 & (((<u32>1) << d.pageShift) - 1)) != 0 ? <u32>NVME_PRP_OFFSET : NVME_SUCCESS;
+  if ((<u32>c.prp1 & (((<u32>1) << d.pageShift) - 1)) != 0) return NVME_PRP_OFFSET;
+  return isMisused(d, c.prp1, (size + 1) << entryShift, use) ? <u32>NVME_CMB_USE : NVME_SUCCESS;
 }
 
 function createCompletions(d: Nvme, c: Command): u32 {
   const id = c.cdw10 & 0xffff;
   const exists = id <= d.queueCount && completionsAt(d, id).exists != 0;
-  const status = checkQueue(d, c, exists, NVME_CQE_SHIFT, NVME_CC_IOCQES_SHIFT);
+  const status = checkQueue(d, c, exists, NVME_CQE_SHIFT, NVME_CC_IOCQES_SHIFT, NVME_CMBSZ_CQS);
   if (status != NVME_SUCCESS) return status;
   const vector = c.cdw11 >>> 16;
   // The pin and MSI have one vector.
@@ -131,7 +136,7 @@ function createQueue(d: Nvme, c: Command): u32 {
   if (cq == 0 || cq > d.queuesAllowed) return NVME_QUEUE_ID;
   if (completionsAt(d, cq).exists == 0) return NVME_CQ_INVALID;
   const exists = id <= d.queueCount && queueAt(d, id).exists != 0;
-  const status = checkQueue(d, c, exists, NVME_SQE_SHIFT, NVME_CC_IOSQES_SHIFT);
+  const status = checkQueue(d, c, exists, NVME_SQE_SHIFT, NVME_CC_IOSQES_SHIFT, NVME_CMBSZ_SQS);
   if (status != NVME_SUCCESS) return status;
   openQueue(d, id, c.prp1, (c.cdw10 >>> 16) + 1, cq, (c.cdw11 >>> NVME_QUEUE_PRIO_SHIFT) & 3);
   return NVME_SUCCESS;

@@ -96,6 +96,23 @@ export class Nvme extends Device {
   /** Flushes of a shutdown that are not done. */
   flushes: u32;
 
+  // Controller memory buffer and persistent memory region: windows (0: not there), bytes, CMBMSC and PMRMSC.
+  cmb: u32;
+  cmbBytes: u32;
+  /** What the buffer is for, NVME_CMBSZ_* bits. */
+  cmbUses: u32;
+  /** Non-zero: commands reach it at the address of CMBMSC; that address cannot be. */
+  cmbDirect: u32;
+  cmbInvalid: u32;
+  pmr: u32;
+  cmbControl: u64;
+  pmrControl: u64;
+  pmrBytes: u32;
+  /** PMRCTL.EN. */
+  pmrOn: u32;
+  pmrDirect: u32;
+  pmrInvalid: u32;
+
   // Asynchronous events ([1] 5.2).
   eventCount: u32;
   eventIds: u64;

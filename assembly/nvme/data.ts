@@ -3,10 +3,15 @@
 import { DMA_OK } from '../bus/codes';
 import { dmaFetch } from '../bus/dma';
 import { guardLoop } from '../bus/guard';
-import { AT_NOWHERE, PAGE_BYTES } from '../bus/layout';
+import { AT_MOVE_TO_MEMORY, AT_NOWHERE, PAGE_BYTES } from '../bus/layout';
 import { moveInside, moveSegment } from '../bus/mover';
 import { Command, Nvme, SCRATCH, scratchOf } from './controller';
+import { isMisused } from './memory';
 import {
+  NVME_CMB_USE,
+  NVME_CMBSZ_LISTS,
+  NVME_CMBSZ_RDS,
+  NVME_CMBSZ_WDS,
   NVME_DATA_TRANSFER,
   NVME_PRP_OFFSET,
   NVME_PSDT_PRP,
@@ -70,6 +75,7 @@ function walkList(d: Nvme, c: Command, page: u32, first: u32, left: u32, limit: 
     const chained = pages > slots;
     const here = min(min(chained ? slots - 1 : pages, pages), SCRATCH >>> 3);
     const next = chained && here == slots - 1;
+    if (isMisused(d, list, (here + (next ? 1 : 0)) << 3, NVME_CMBSZ_LISTS)) return NVME_CMB_USE;
     if (dmaFetch(d, list, entries, (here + (next ? 1 : 0)) << 3) != DMA_OK) return NVME_DATA_TRANSFER;
     for (let i: u32 = 0; i < here; i++) {
       const entry = load<u64>(entries + (i << 3));
@@ -81,7 +87,10 @@ function walkList(d: Nvme, c: Command, page: u32, first: u32, left: u32, limit: 
         continue;
       }
       const now = min(run, budget);
-      if (now > 0 && moveSegment(d, start, now) != DMA_OK) return NVME_DATA_TRANSFER;
+      if (now > 0) {
+        const status = segment(d, start, now);
+        if (status != NVME_SUCCESS) return status;
+      }
       budget -= now;
       start = entry;
       run = part;
@@ -96,6 +105,8 @@ function walkList(d: Nvme, c: Command, page: u32, first: u32, left: u32, limit: 
 }
 
 function segment(d: Nvme, address: u64, bytes: u32): u32 {
+  const use = load<u32>(AT_MOVE_TO_MEMORY) != 0 ? NVME_CMBSZ_RDS : NVME_CMBSZ_WDS;
+  if (isMisused(d, address, bytes, use)) return NVME_CMB_USE;
   return moveSegment(d, address, bytes) == DMA_OK ? NVME_SUCCESS : NVME_DATA_TRANSFER;
 }
 
@@ -118,6 +129,7 @@ function walkSgl(d: Nvme, c: Command, limit: u32, toMemory: bool): u32 {
     let following = false;
     for (let done: u32 = 0; done < count; ) {
       const n = min(count - done, SCRATCH / NVME_SGL_BYTES);
+      if (isMisused(d, address, n * NVME_SGL_BYTES, NVME_CMBSZ_LISTS)) return NVME_CMB_USE;
       if (dmaFetch(d, address, entries, n * NVME_SGL_BYTES) != DMA_OK) return NVME_DATA_TRANSFER;
       address += n * NVME_SGL_BYTES;
       for (let i: u32 = 0; i < n; i++) {

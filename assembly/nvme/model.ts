@@ -35,6 +35,7 @@ import { makeFeatures } from './features';
 import { endFormat } from './format';
 import { coalesceTimeout, flushInterrupts } from './interrupt';
 import { endMedia, giveUp, moveMedia, retry } from './io';
+import { makeMemory } from './memory';
 import { complete, work } from './queue';
 import {
   dropFlush,
@@ -151,6 +152,7 @@ function claim(d: Nvme): void {
 
 function configure(d: Nvme, f: PciFunction): bool {
   addBar(f, NVME_BAR, NVME_BAR_BYTES, PCI_BAR_64);
+  if (!makeMemory(d, f)) return false;
   addPowerManagement(f, NVME_CAP_AT_PM, false);
   if (profileWord(PROFILE_MSI) != 0) addMsi(f, NVME_CAP_AT_MSI);
   if (profileWord(PROFILE_MSIX) == 0) return true;

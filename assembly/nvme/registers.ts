@@ -29,6 +29,7 @@ import { restoreFeatures } from './features';
 import { VERSION } from './identify';
 import { forgetInterrupt, setMask } from './interrupt';
 import { giveUp, stopRetrying } from './io';
+import { readMemoryRegister, resetMemory, writeMemoryRegister } from './memory';
 import { doorbell, openCompletions, openQueue } from './queue';
 import {
   NVME_ACQ,
@@ -102,7 +103,7 @@ export function readRegister(d: Nvme, at: u32): u32 {
     case NVME_ACQ_HIGH:
       return <u32>(d.acq >> 32);
     default:
-      return 0;
+      return readMemoryRegister(d, at);
   }
 }
 
@@ -142,6 +143,8 @@ export function writeRegister(d: Nvme, at: u32, value: u32): void {
     case NVME_ACQ_HIGH:
       d.acq = (d.acq & 0xffffffff) | ((<u64>value) << 32);
       return;
+    default:
+      writeMemoryRegister(d, at, value);
   }
 }
 
@@ -266,6 +269,7 @@ function resetSubsystem(d: Nvme): void {
 /** Every register as after power-on. */
 export function resetRegisters(d: Nvme): void {
   forgetAll(d);
+  resetMemory(d);
   d.masked = 0;
   d.cc = 0;
   d.csts = 0;

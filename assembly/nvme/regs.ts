@@ -18,6 +18,18 @@ export const NVME_ASQ = 0x28;
 export const NVME_ASQ_HIGH = 0x2c;
 export const NVME_ACQ = 0x30;
 export const NVME_ACQ_HIGH = 0x34;
+/** Controller memory buffer (3.1.11, 3.1.12, 3.1.16, 3.1.17). */
+export const NVME_CMBLOC = 0x38;
+export const NVME_CMBSZ = 0x3c;
+export const NVME_CMBMSC = 0x50;
+export const NVME_CMBMSC_HIGH = 0x54;
+export const NVME_CMBSTS = 0x58;
+/** Persistent memory region (3.1.26 to 3.1.31). */
+export const NVME_PMRCAP = 0xe00;
+export const NVME_PMRCTL = 0xe04;
+export const NVME_PMRSTS = 0xe08;
+export const NVME_PMRMSCL = 0xe14;
+export const NVME_PMRMSCU = 0xe18;
 /** First doorbell (3.1.24): submission queue tails and completion queue heads in turn. */
 export const NVME_DOORBELLS = 0x1000;
 /** Doorbells end here at the latest. */
@@ -33,6 +45,8 @@ export const NVME_CAP_DSTRD_MASK = 0xf;
 export const NVME_CAP_NSSRS = 0x10;
 export const NVME_CAP_CSS_NVM = 0x20;
 export const NVME_CAP_MPSMAX_SHIFT = 20;
+export const NVME_CAP_PMRS = 0x01000000;
+export const NVME_CAP_CMBS = 0x02000000;
 
 /** CC (3.1.5). */
 export const NVME_CC_EN = 0x00000001;
@@ -62,6 +76,29 @@ export const NVME_NSSR_VALUE = 0x4e564d65;
 /** AQA (3.1.8). */
 export const NVME_AQA_MASK = 0x0fff0fff;
 export const NVME_AQA_ACQS_SHIFT = 16;
+
+/** CMBLOC: queues, lists and data may lie partly in the buffer and partly not. */
+export const NVME_CMBLOC_MIXED = 0xe8;
+/** CMBSZ: what the buffer is for; its size in units of 4 KiB. */
+export const NVME_CMBSZ_SQS = 0x01;
+export const NVME_CMBSZ_CQS = 0x02;
+export const NVME_CMBSZ_LISTS = 0x04;
+export const NVME_CMBSZ_RDS = 0x08;
+export const NVME_CMBSZ_WDS = 0x10;
+export const NVME_CMBSZ_SZ_SHIFT = 12;
+export const NVME_CMBMSC_CRE = 0x1;
+export const NVME_CMBMSC_CMSE = 0x2;
+export const NVME_CMBSTS_CBAI = 0x1;
+/** PMRCAP: data of reads and writes, both barriers, half a second at most until it is ready, CMSS. */
+export const NVME_PMRCAP_CLAIMS = 0x01010c18;
+export const NVME_PMRCAP_BIR_SHIFT = 5;
+export const NVME_PMRCTL_EN = 0x1;
+export const NVME_PMRSTS_NRDY = 0x100;
+export const NVME_PMRSTS_CBAI = 0x1000;
+export const NVME_PMRMSCL_CMSE = 0x2;
+/** BARs of the two. */
+export const NVME_CMB_BAR = 2;
+export const NVME_PMR_BAR = 4;
 
 /** Submission queue entry (4.2). */
 export const NVME_SQE_BYTES = 64;
@@ -131,6 +168,7 @@ export const NVME_SGL_SEGMENT = 0x000d;
 export const NVME_SGL_COUNT = 0x000e;
 export const NVME_SGL_LENGTH = 0x000f;
 export const NVME_SGL_TYPE = 0x0011;
+export const NVME_CMB_USE = 0x0012;
 export const NVME_PRP_OFFSET = 0x0013;
 export const NVME_WRITE_PROTECTED = 0x0020;
 export const NVME_LBA_RANGE = 0x0080;
@@ -251,6 +289,11 @@ export const PROFILE_WEIGHTED = 14;
 export const PROFILE_READY_US = 15;
 export const PROFILE_MSI = 16;
 export const PROFILE_MSIX = 17;
+export const PROFILE_CMB = 18;
+export const PROFILE_CMB_USES = 19;
+export const PROFILE_PMR = 20;
+/** Pages of 4 KiB in the buffer and in the persistent region, each. */
+export const NVME_MEMORY_PAGES_MAX = 256;
 export const NVME_QUEUES_MAX = 63;
 export const NVME_NAMESPACES_MAX = 32;
 /** Log2 of pages in the largest transfer. */
