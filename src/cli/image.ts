@@ -2,8 +2,17 @@
 // account of what was written for when the run is interrupted, and of what the file refused.
 
 import { accessSync, constants, statSync } from 'node:fs';
-import { MediumError, openFile, overlay, type SyncMedium } from '../media/index.ts';
-import { UsageError } from './errors.ts';
+import {
+  createQcow2,
+  IMAGE_FORMATS,
+  type ImageFormat,
+  MediumError,
+  openFile,
+  openImage as openMedium,
+  overlay,
+  type SyncMedium,
+} from '../media/index.ts';
+import { parseSize, suggest, UsageError } from './errors.ts';
 import { formatPath } from './style.ts';
 
 export interface Image {
@@ -18,10 +27,21 @@ export interface Image {
   close(): void;
 }
 
+export interface ImageFlags {
+  readonly inPlace: boolean;
+  /** What --image-format says. */
+  readonly format: string | undefined;
+  /** What --create says: the image is made, with this size, and written in place. */
+  readonly create: string | undefined;
+}
+
 /** Opens an image. Throws MediumError or UsageError, which name the path and what would be right. */
-export async function openImage(path: string, options: { readonly inPlace: boolean }): Promise<Image> {
-  if (options.inPlace) checkWritable(path);
-  const file = await openFile(path, { readOnly: !options.inPlace });
+export async function openImage(path: string, flags: ImageFlags): Promise<Image> {
+  const format = flags.format === undefined ? undefined : parseFormat(flags.format);
+  const inPlace = flags.inPlace || flags.create !== undefined;
+  if (flags.create !== undefined) await createImage(path, flags.create, format);
+  if (inPlace) checkWritable(path);
+  const file = await openMedium(path, { readOnly: !inPlace, ...(format === undefined ? {} : { format }) });
   let written = 0;
   let trouble: string | null = null;
   const watched = <T>(work: () => T): T => {
@@ -50,7 +70,7 @@ export async function openImage(path: string, options: { readonly inPlace: boole
   return {
     path,
     bytes: file.bytes,
-    medium: (bounce) => (options.inPlace && bounce ? counted : overlay(file)),
+    medium: (bounce) => (inPlace && bounce ? counted : overlay(file)),
     get written() {
       return written;
     },
@@ -59,6 +79,31 @@ export async function openImage(path: string, options: { readonly inPlace: boole
     },
     close: () => file.close(),
   };
+}
+
+function parseFormat(text: string): ImageFormat {
+  const format = IMAGE_FORMATS.find((name) => name === text);
+  if (format !== undefined) return format;
+  throw new UsageError(`--image-format knows no "${text}"${suggest(text, IMAGE_FORMATS)}`);
+}
+
+/** A new image: qcow2, or raw where that is asked for or the name ends in .img or .raw. */
+async function createImage(path: string, size: string, format: ImageFormat | undefined): Promise<void> {
+  const bytes = parseSize(size, '--create');
+  if (bytes % 512 !== 0) throw new UsageError(`--create "${size}" is no multiple of the sector, 512 bytes`);
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
+    throw new UsageError(`${formatPath(path)} exists; leave out --create, or remove it`);
+  }
+  if (format === 'raw' || (format === undefined && /\.(img|raw)$/i.test(path))) {
+    (await openFile(path, { create: bytes })).close();
+    return;
+  }
+  try {
+    await createQcow2(path, { bytes });
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--create: ${error.message}`);
+    throw error;
+  }
 }
 
 /** Whether two paths are the same file, under whatever names. */

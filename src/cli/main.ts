@@ -57,7 +57,9 @@ function addRun(root: Command): void {
     )
     .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
     .option('--profile <path>', 'a profile of your own, as JSON')
-    .option('--image <path>', 'use a raw disk image as the disk; it is not changed, but with --in-place')
+    .option('--image <path>', 'use a disk image as the disk; it is not changed, but with --in-place')
+    .option('--image-format <name>', 'raw or qcow2 (default: as its first bytes say)')
+    .option('--create <size>', 'make the image first, with this size, and write to it')
     .option('--in-place', 'write to the image: what was there is lost')
     .option('--disk-size <size>', 'size of the disk in memory, such as 64M')
     .option('--no-bounce', 'leave bouncing out, as a driver would by mistake')
@@ -72,6 +74,7 @@ function addRun(root: Command): void {
         '  backplane run                                     the story on an AHA-1542',
         '  backplane run --file big.iso --controller ahci    any file, another controller',
         '  backplane run --no-bounce                         what happens if the driver forgets to bounce',
+        '  backplane run --image new.qcow2 --create 1T       keep the disk in a new image',
         '  backplane run my-scenario.json --json | jq .ok',
         '',
       ].join('\n'),

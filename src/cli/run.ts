@@ -31,6 +31,8 @@ export interface RunFlags {
   readonly controller?: string;
   readonly profile?: string;
   readonly image?: string;
+  readonly imageFormat?: string;
+  readonly create?: string;
   readonly inPlace?: boolean;
   readonly diskSize?: string;
   /** False with --no-bounce. */
@@ -71,7 +73,11 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
     image =
       flags.image === undefined
         ? undefined
-        : await openImage(flags.image, { inPlace: flags.inPlace === true });
+        : await openImage(flags.image, {
+            inPlace: flags.inPlace === true,
+            format: flags.imageFormat,
+            create: flags.create,
+          });
     const pause = async (): Promise<void> => {
       await progress.pause();
       interrupt.check();
@@ -129,8 +135,13 @@ function checkFlags(flags: RunFlags): void {
   })) {
     if (value === '') throw new UsageError(`--${option} is empty; it takes the path of a file`);
   }
-  if (flags.inPlace === true && flags.image === undefined) {
-    throw new UsageError('--in-place says how --image is used: give it too');
+  for (const [option, value] of Object.entries({
+    'in-place': flags.inPlace,
+    'image-format': flags.imageFormat,
+    create: flags.create,
+  })) {
+    if (value === undefined || flags.image !== undefined) continue;
+    throw new UsageError(`--${option} says how --image is used: give it too`);
   }
   if (flags.image !== undefined && flags.diskSize !== undefined) {
     throw new UsageError('--disk-size is for a disk in memory; an image has a size of its own');

@@ -14,6 +14,10 @@ export type MediumReason =
   /** Saved content that belongs to another medium. */
   | 'mismatch'
   | 'closed'
+  /** The image's own structures contradict themselves, or lead nowhere. */
+  | 'format'
+  /** Sound, as far as can be told, but of a kind that is refused by name. */
+  | 'unsupported'
   /** Everything else that a medium says when it fails. */
   | 'failed';
 
@@ -33,4 +37,11 @@ export class MediumError extends Error {
     this.reason = reason;
     this.transferred = options.transferred ?? 0;
   }
+}
+
+/** The error of a part of a longer operation, `before` bytes into it. */
+export function laterError(error: unknown, before: number): unknown {
+  if (!(error instanceof MediumError)) return error;
+  const { message, reason, cause } = error;
+  return new MediumError(message, reason, { transferred: before + error.transferred, cause });
 }

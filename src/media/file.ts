@@ -3,7 +3,7 @@
 
 import type * as Fs from 'node:fs';
 import { lengthOf, lengthOn, sliceOf } from './buffers.ts';
-import { MediumError, type MediumReason } from './error.ts';
+import { laterError, MediumError, type MediumReason } from './error.ts';
 import type { SyncMedium } from './medium.ts';
 
 export interface FileOptions {
@@ -64,7 +64,7 @@ function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: num
 }
 
 /** Before it is opened: opening a pipe would wait for its other end. */
-function checkKind(fs: typeof Fs, path: string): void {
+export function checkKind(fs: typeof Fs, path: string): void {
   let stat: Fs.Stats;
   try {
     stat = fs.statSync(path);
@@ -76,7 +76,7 @@ function checkKind(fs: typeof Fs, path: string): void {
   throw new MediumError(`${path}: it is ${what}; an image is a regular file`, 'not-a-file');
 }
 
-function openDescriptor(fs: typeof Fs, path: string, readOnly: boolean): number {
+export function openDescriptor(fs: typeof Fs, path: string, readOnly: boolean): number {
   try {
     return fs.openSync(path, readOnly ? 'r' : 'r+');
   } catch (error) {
@@ -168,7 +168,7 @@ class FileMedium implements SyncMedium {
           this.writev(offset + done, [zeroes.subarray(0, n)]);
         }
       } catch (error) {
-        throw at(error, done);
+        throw laterError(error, done);
       }
       done += n;
     }
@@ -222,13 +222,6 @@ class FileMedium implements SyncMedium {
   }
 }
 
-/** The error of a part of a longer operation, `before` bytes into it. */
-function at(error: unknown, before: number): unknown {
-  if (!(error instanceof MediumError)) return error;
-  const { message, reason, cause } = error;
-  return new MediumError(message, reason, { transferred: before + error.transferred, cause });
-}
-
 const REASONS: Readonly<Record<string, MediumReason>> = {
   ENOENT: 'missing',
   ENOTDIR: 'missing',
@@ -252,12 +245,12 @@ const PLAIN: Readonly<Record<string, string>> = {
   EFBIG: 'the file system takes no file of that size',
 };
 
-function fileError(path: string, what: string, cause: unknown, transferred = 0): MediumError {
+export function fileError(path: string, what: string, cause: unknown, transferred = 0): MediumError {
   const code = codeOf(cause);
   const why = PLAIN[code] ?? (cause instanceof Error ? cause.message : String(cause));
   return new MediumError(`${path}: ${what}: ${why}`, REASONS[code] ?? 'failed', { transferred, cause });
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

@@ -229,6 +229,28 @@ test('an image is left as it is unless it is to be written in place', () => {
   });
 });
 
+test('a new qcow2 image takes what is written, and is found to be one the next time', () => {
+  withFolder((folder) => {
+    const image = join(folder, 'new.qcow2');
+    const created = backplane(['run', '--image', image, '--create', '2T', '--controller', 'nvme', '--json']);
+    assert.is(created.status, 0, created.stderr);
+    assert.is(JSON.parse(created.stdout).disk.bytes, 2 * 2 ** 40);
+    const before = readFileSync(image);
+    assert.ok(before.length < 2 ** 21, `${before.length} bytes`);
+    assert.is(before.toString('latin1', 0, 3), 'QFI');
+    assert.is(backplane(['run', '--image', image, '--controller', 'nvme']).status, 0);
+    assert.is(sha256(readFileSync(image)), sha256(before));
+    assert.is(backplane(['run', '--image', image, '--image-format', 'raw', '--json']).status, 0);
+    const again = backplane(['run', '--image', image, '--create', '1M']);
+    assert.is(again.status, 2);
+    assert.match(again.stderr, /new\.qcow2 exists; leave out --create/);
+    const format = backplane(['run', '--image', image, '--image-format', 'qcow']);
+    assert.is(format.status, 2);
+    assert.match(format.stderr, /--image-format knows no "qcow" \(did you mean "qcow2"\?\)/);
+    assert.match(backplane(['run', '--create', '1M']).stderr, /--create says how --image is used/);
+  });
+});
+
 test('an image that is none is refused: missing, not a multiple of the sector, smaller than the file', () => {
   withFolder((folder) => {
     const odd = join(folder, 'odd.img');

@@ -16,10 +16,12 @@ export function scratchFolder(): string {
 /** Bytes that tell where they come from. */
 export function pattern(bytes: number, seed: number): Uint8Array {
   let x = (Math.imul(seed, 2654435761) + 1) >>> 0;
-  return Uint8Array.from({ length: bytes }, () => {
+  const filled = new Uint8Array(bytes);
+  for (let i = 0; i < bytes; i++) {
     x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
-    return x >>> 24;
-  });
+    filled[i] = x >>> 24;
+  }
+  return filled;
 }
 
 /** The whole content of a medium. */
