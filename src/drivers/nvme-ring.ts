@@ -23,6 +23,7 @@ export class NvmeRing {
   readonly #host: DriverHost;
   readonly #tailDoorbell: number;
   readonly #headDoorbell: number;
+  readonly #allocated: boolean;
   #tail = 0;
   #rung = 0;
   #head = 0;
@@ -31,11 +32,22 @@ export class NvmeRing {
   /** Commands between push() and their completion. */
   #open = 0;
 
-  constructor(host: DriverHost, id: number, entries: number, stride: number, addressBits: number) {
+  /** `submissions`: where that queue is, on the board; 0: in memory. */
+  constructor(
+    host: DriverHost,
+    id: number,
+    entries: number,
+    stride: number,
+    addressBits: number,
+    submissions = 0,
+  ) {
     this.#host = host;
     this.id = id;
     this.entries = entries;
-    this.submissions = host.dma.alloc(entries * NVME_SQE_BYTES, PAGE_BYTES, addressBits);
+    this.#allocated = submissions === 0;
+    this.submissions = this.#allocated
+      ? host.dma.alloc(entries * NVME_SQE_BYTES, PAGE_BYTES, addressBits)
+      : submissions;
     this.completions = host.dma.alloc(entries * NVME_CQE_BYTES, PAGE_BYTES, addressBits);
     this.#tailDoorbell = NVME_DOORBELLS + 2 * id * stride;
     this.#headDoorbell = this.#tailDoorbell + stride;
@@ -100,7 +112,7 @@ export class NvmeRing {
   }
 
   free(): void {
-    this.#host.dma.free(this.submissions, this.entries * NVME_SQE_BYTES);
+    if (this.#allocated) this.#host.dma.free(this.submissions, this.entries * NVME_SQE_BYTES);
     this.#host.dma.free(this.completions, this.entries * NVME_CQE_BYTES);
   }
 }

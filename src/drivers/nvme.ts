@@ -32,6 +32,7 @@ import { MachineError } from '../machine/errors.ts';
 import type { PhysMem } from '../machine/phys-mem.ts';
 import { type AtaDisk, setSense, TaskFile, transferBytes } from './ata.ts';
 import type { CommandStatus, Driver, DriverCommand, DriverHost, DriverLimits } from './driver.ts';
+import { NvmeBuffer } from './nvme-buffer.ts';
 import { DataPointer } from './nvme-data.ts';
 import { NvmeRing } from './nvme-ring.ts';
 import { ANSWER_BYTES, deliver, translate } from './sat.ts';
@@ -65,6 +66,8 @@ export interface NvmeOptions {
   readonly depth?: number;
   /** Whether SGLs are used where the controller takes them; default true. */
   readonly sgl?: boolean;
+  /** Whether submission queues go into the controller's memory buffer where it has one for them; default false. */
+  readonly buffer?: boolean;
   /** Whether known boards are treated by what they do and not by what they claim; default true. */
   readonly quirks?: boolean;
   /** Interrupt by message, queue 0 with this vector and the others with the following; default: by the line. */
@@ -107,6 +110,7 @@ class NvmeDriver implements Driver {
   #sgl = false;
   /** The ring whose turn it is. */
   #turn = 0;
+  readonly #buffer: NvmeBuffer;
   #lists = 0;
   #slots = 0;
   #open: (DriverCommand | null)[] = [];
@@ -128,6 +132,7 @@ class NvmeDriver implements Driver {
     this.#memory = host.memory;
     this.#options = options;
     this.#pointer = new DataPointer(host.memory);
+    this.#buffer = new NvmeBuffer(host.controller);
     this.#addressBits = this.#isNarrow() ? 48 : 64;
     const command = this.#board.configRead(PCI_COMMAND, 2);
     this.#board.configWrite(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
@@ -318,7 +323,8 @@ class NvmeDriver implements Driver {
 
   /** The entry, [1] 4.2. */
   #write(at: number, cid: number, nsid: number): void {
-    const memory = this.#memory;
+    const buffer = this.#buffer;
+    const memory = buffer.holds(at) ? buffer : this.#memory;
     const { words } = this.#pointer;
     memory.write4x32(at, this.#opcode | (cid << 16), nsid, 0, 0);
     memory.write4x32(at + 16, 0, 0, words[0] as number, words[1] as number);
@@ -438,8 +444,11 @@ class NvmeDriver implements Driver {
     const granted = Math.min(this.#ownResult & 0xffff, this.#ownResult >>> 16) + 1;
     const most = (this.#read(regs.NVME_CAP) & regs.NVME_CAP_MQES_MASK) + 1;
     const entries = Math.min(this.#options.depth ?? DEFAULT_DEPTH, most);
-    for (let id = 1; id <= Math.min(wanted, granted); id++)
-      this.#rings.push(new NvmeRing(this.#host, id, entries, this.#stride, this.#addressBits));
+    if (this.#options.buffer === true) this.#buffer.open();
+    for (let id = 1; id <= Math.min(wanted, granted); id++) {
+      const inside = this.#buffer.take(entries * regs.NVME_SQE_BYTES);
+      this.#rings.push(new NvmeRing(this.#host, id, entries, this.#stride, this.#addressBits, inside));
+    }
     this.#slots = this.#rings.length * (entries - 1);
     this.limits.queueDepth = this.#slots;
     this.#lists = this.#host.dma.alloc(this.#slots * SLOT_BYTES, PAGE_BYTES, this.#addressBits);

@@ -311,3 +311,36 @@ test('detach gives the memory back', async () => {
   assert.is(host.allocated, 0);
   assert.is(controller.read32(0, 0x1c) & 1, 0);
 });
+
+test('submission queues in the controller’s buffer: no entry is fetched from memory', async () => {
+  const { driver, machine, disks, controller, host, run } = await attach({
+    profile: 'nvme-cmb',
+    driver: { buffer: true, queues: 3 },
+  });
+  const disk = disks[0] as Disk;
+  disk.write(0, fill(new Random(3), 64 * 512));
+  const entries = Array.from({ length: 150 }, (_, i) => transfer('read', i % 64, 1, DATA + 512 * i));
+  run(...entries);
+  for (let i = 0; i < entries.length; i++)
+    assert.ok(machine.memory.equals(DATA + 512 * i, disk.read(512 * (i % 64), 512)));
+  // The first entry of the first queue is still there: a read.
+  assert.is(controller.read32(2, 0) & 0xff, 2);
+  driver.reset();
+  run(transfer('read', 5, 1, DATA));
+  assert.ok(machine.memory.equals(DATA, disk.read(5 * 512, 512)));
+  assert.equal(machine.guard.findings(), []);
+  driver.detach();
+  assert.is(host.allocated, 0);
+});
+
+test('a buffer that is too small takes the queues that fit, and one that takes none is left alone', async () => {
+  for (const profile of ['nvme', 'nvme-cmb']) {
+    const { machine, driver, disks, run } = await attach({
+      profile,
+      driver: { buffer: true, queues: 8, depth: 1024 },
+    });
+    run(...Array.from({ length: 64 }, (_, i) => transfer('read', i, 1, DATA + 512 * i)));
+    assert.ok(machine.memory.equals(DATA, (disks[0] as Disk).read(0, 64 * 512)));
+    driver.detach();
+  }
+});
