@@ -55,6 +55,7 @@ import {
   NVME_INVALID_OPCODE,
   NVME_LOG_PAGE,
   NVME_LOG_RAE,
+  NVME_LOG_SMART,
   NVME_PRP_OFFSET,
   NVME_PSDT_PRP,
   NVME_QUEUE_DELETION,
@@ -219,7 +220,9 @@ function getLog(d: Nvme, c: Command): u32 {
   if (dwords > <u64>((PAGE << d.mdts) >>> 2) || (offset & 3) != 0) return NVME_INVALID_FIELD;
   const log = c.cdw10 & 0xff;
   memory.fill(d.page, 0, PAGE);
-  const size = makeLog(d, log, c.nsid);
+  // The controller has one; by namespace there is none.
+  if (log == <u32>NVME_LOG_SMART && c.nsid != 0 && c.nsid != 0xffffffff) return NVME_INVALID_FIELD;
+  const size = makeLog(d, log);
   if (size == 0) return NVME_LOG_PAGE;
   if (offset > size) return NVME_INVALID_FIELD;
   const bytes = (<u32>dwords) << 2;

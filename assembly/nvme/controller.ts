@@ -54,6 +54,8 @@ export class Nvme extends Device {
   vectors: u32;
   stride: u32;
   sgl: u32;
+  /** Non-zero: there is a volatile write cache. */
+  cache: u32;
   mdts: u32;
   readyDelay: u32;
   namespaceCount: u32;

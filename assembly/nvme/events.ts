@@ -10,6 +10,7 @@ import {
   NVME_EVENT_NOTICE,
   NVME_EVENT_SMART,
   NVME_FEATURE_EVENTS,
+  NVME_FORMAT_IN_PROGRESS,
   NVME_INTERNAL,
   NVME_LOG_CHANGED_NAMESPACES,
   NVME_LOG_ERROR,
@@ -84,9 +85,10 @@ function logOf(type: u32, info: u32): u32 {
 export function clearEvent(d: Nvme, log: u32): void {
   if (log == <u32>NVME_LOG_ERROR) d.eventMasked &= ~(1 << NVME_EVENT_ERROR);
   else if (log == <u32>NVME_LOG_SMART) d.eventMasked &= ~(1 << NVME_EVENT_SMART);
-  else if (log == <u32>NVME_LOG_CHANGED_NAMESPACES || log == <u32>NVME_LOG_FIRMWARE)
+  else if (log == <u32>NVME_LOG_CHANGED_NAMESPACES || log == <u32>NVME_LOG_FIRMWARE) {
+    if (log == <u32>NVME_LOG_CHANGED_NAMESPACES) d.changed = 0;
     d.eventMasked &= ~(1 << NVME_EVENT_NOTICE);
-  else return;
+  } else return;
   deliverEvents(d);
 }
 
@@ -107,19 +109,31 @@ export function abortEvent(d: Nvme, cid: u32): bool {
 /** Writes a failed command into the error log; the bits that its status gets besides. */
 export function logError(d: Nvme, c: Command, status: u32): u32 {
   // What may go well another time, and what the host itself asked for.
-  const again: u32 = status == <u32>NVME_INTERNAL ? 0 : NVME_STATUS_DNR;
+  const later = status == <u32>NVME_INTERNAL || status == <u32>NVME_FORMAT_IN_PROGRESS;
+  const again: u32 = later ? 0 : NVME_STATUS_DNR;
   if (status == <u32>NVME_ABORT_REQUESTED || status == <u32>NVME_ABORT_REQUESTED + 1) return 0;
+  const at = newEntry(d, c.sq, c.cid, status | NVME_STATUS_MORE | again);
+  store<u64>(at, c.sq == 0 ? 0 : c.lba, 16);
+  store<u32>(at, c.nsid, 24);
+  return NVME_STATUS_MORE | again;
+}
+
+function newEntry(d: Nvme, sq: u32, cid: u32, status: u32): usize {
   const at: usize = d.errors + <u32>(d.errorCount % <u64>ERROR_ENTRIES) * ENTRY_BYTES;
   d.errorCount++;
   memory.fill(at, 0, ENTRY_BYTES);
   store<u64>(at, d.errorCount);
-  store<u16>(at, <u16>c.sq, 8);
-  store<u16>(at, <u16>c.cid, 10);
+  store<u16>(at, <u16>sq, 8);
+  store<u16>(at, <u16>cid, 10);
   store<u16>(at, <u16>(status << 1), 12);
   store<u16>(at, 0xffff, 14);
-  store<u64>(at, c.sq == 0 ? 0 : c.lba, 16);
-  store<u32>(at, c.nsid, 24);
-  return NVME_STATUS_MORE | again;
+  return at;
+}
+
+/** A doorbell that is not there, or a value that it does not take: of no command ([1] 5.14.1.1). */
+export function doorbellError(d: Nvme, info: u32): void {
+  newEntry(d, 0xffff, 0xffff, 0);
+  raiseEvent(d, NVME_EVENT_ERROR, info);
 }
 
 /** The queues, and with them every request and event, are gone. */

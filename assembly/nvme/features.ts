@@ -57,7 +57,7 @@ function setFeature(d: Nvme, id: u32, value: u32): void {
 
 /** As made: every feature its default, which is saved too. */
 export function makeFeatures(d: Nvme): void {
-  for (let id: u32 = 0; id < FEATURE_COUNT; id++) store<u32>(d.features + (id << 3), defaultOf(id), 4);
+  for (let id: u32 = 0; id < FEATURE_COUNT; id++) store<u32>(d.features + (id << 3), defaultOf(d, id), 4);
   restoreFeatures(d);
 }
 
@@ -70,18 +70,19 @@ export function restoreFeatures(d: Nvme): void {
   d.hostId1 = 0;
 }
 
-function defaultOf(id: u32): u32 {
+function defaultOf(d: Nvme, id: u32): u32 {
   // Bursts of eight; weights 1.
   if (id == <u32>NVME_FEATURE_ARBITRATION) return 3;
   if (id == <u32>NVME_FEATURE_TEMPERATURE) return OVER_DEFAULT;
-  return id == <u32>NVME_FEATURE_WRITE_CACHE ? 1 : 0;
+  return id == <u32>NVME_FEATURE_WRITE_CACHE && d.cache != 0 ? 1 : 0;
 }
 
-function capabilitiesOf(id: u32): u32 {
+function capabilitiesOf(d: Nvme, id: u32): u32 {
   switch (id) {
+    case NVME_FEATURE_WRITE_CACHE:
+      return d.cache != 0 ? CAN_SAVE | CAN_CHANGE : 0;
     case NVME_FEATURE_ARBITRATION:
     case NVME_FEATURE_TEMPERATURE:
-    case NVME_FEATURE_WRITE_CACHE:
     case NVME_FEATURE_COALESCING:
     case NVME_FEATURE_ATOMICITY:
     case NVME_FEATURE_EVENTS:
@@ -103,7 +104,7 @@ function capabilitiesOf(id: u32): u32 {
 function getFeatures(d: Nvme, c: Command): u32 {
   const id = c.cdw10 & 0xff;
   const select = (c.cdw10 >>> 8) & 7;
-  const capabilities = capabilitiesOf(id);
+  const capabilities = capabilitiesOf(d, id);
   if (capabilities == 0 || select > <u32>NVME_SELECT_CAPABILITIES) return NVME_INVALID_FIELD;
   if (select == <u32>NVME_SELECT_CAPABILITIES) {
     c.result = capabilities;
@@ -113,8 +114,9 @@ function getFeatures(d: Nvme, c: Command): u32 {
   if (id == <u32>NVME_FEATURE_HOST_ID) return getHostId(d, c);
   if ((capabilities & OF_NAMESPACE) != 0 && !isActive(d, c.nsid)) return NVME_INVALID_NAMESPACE;
   const current = select == 0 || (capabilities & CAN_SAVE) == 0;
-  c.result = select == <u32>NVME_SELECT_DEFAULT ? defaultOf(id) : current ? feature(d, id) : savedOf(d, id);
-  if (select == <u32>NVME_SELECT_SAVED && (capabilities & CAN_SAVE) == 0) c.result = defaultOf(id);
+  c.result =
+    select == <u32>NVME_SELECT_DEFAULT ? defaultOf(d, id) : current ? feature(d, id) : savedOf(d, id);
+  if (select == <u32>NVME_SELECT_SAVED && (capabilities & CAN_SAVE) == 0) c.result = defaultOf(d, id);
   if (id == <u32>NVME_FEATURE_QUEUES) c.result = (d.queuesAllowed - 1) * 0x10001;
   else if (id == <u32>NVME_FEATURE_VECTOR) return getVector(d, c);
   else if (id == <u32>NVME_FEATURE_TEMPERATURE) return getThreshold(d, c, select);
@@ -143,14 +145,14 @@ function thresholdId(cdw11: u32): u32 {
 function getThreshold(d: Nvme, c: Command, select: u32): u32 {
   const id = thresholdId(c.cdw11);
   if (id == 0 || ((c.cdw11 >>> 16) & 15) == 15) return NVME_INVALID_FIELD;
-  c.result = select == 0 ? feature(d, id) : select == 1 ? defaultOf(id) : savedOf(d, id);
+  c.result = select == 0 ? feature(d, id) : select == 1 ? defaultOf(d, id) : savedOf(d, id);
   return NVME_SUCCESS;
 }
 
 /** Set Features ([1] 5.21). */
 function setFeatures(d: Nvme, c: Command): u32 {
   const id = c.cdw10 & 0xff;
-  const capabilities = capabilitiesOf(id);
+  const capabilities = capabilitiesOf(d, id);
   const save = (c.cdw10 & NVME_FEATURE_SAVE) != 0;
   if (capabilities == 0) return NVME_INVALID_FIELD;
   if (save && (capabilities & CAN_SAVE) == 0) return NVME_NOT_SAVEABLE;

@@ -3,6 +3,7 @@ import { moveBuffer, moveEnd } from '../bus/mover';
 import { MEDIA_ZERO } from '../media/codes';
 import { Command, diskAt, FIRMWARE_SLOTS, isActive, Nvme, namespaceAt } from './controller';
 import { walkData } from './data';
+import { raiseEvent } from './events';
 import { revision } from './identify';
 import { begin, CHUNK_SECTORS } from './io';
 import { complete } from './queue';
@@ -10,6 +11,8 @@ import {
   NVME_COMMIT_ACTIVATE,
   NVME_COMMIT_NOW,
   NVME_COMMIT_STORE,
+  NVME_EVENT_FIRMWARE,
+  NVME_EVENT_NOTICE,
   NVME_FIRMWARE_IMAGE,
   NVME_FIRMWARE_SLOT,
   NVME_IMAGE_BYTES_MAX,
@@ -123,7 +126,10 @@ export function commitFirmware(d: Nvme, c: Command): u32 {
   } else if (revision(d, slot) == 0) {
     return NVME_FIRMWARE_IMAGE;
   }
-  if (action == <u32>NVME_COMMIT_NOW) d.firmwareSlot = slot;
-  else if (action != <u32>NVME_COMMIT_STORE) d.firmwareNext = slot;
+  if (action != <u32>NVME_COMMIT_STORE) d.firmwareNext = slot;
+  if (action == <u32>NVME_COMMIT_NOW) {
+    d.firmwareSlot = slot;
+    raiseEvent(d, NVME_EVENT_NOTICE, NVME_EVENT_FIRMWARE);
+  }
   return NVME_SUCCESS;
 }

@@ -112,8 +112,8 @@ function controller(d: Nvme): void {
   store<u8>(page, 0x44, 513);
   store<u32>(page + NVME_ID_NN, d.namespaceCount);
   store<u16>(page + NVME_ID_ONCS, <u16>ONCS);
-  // A cache; flushing all namespaces at once is refused.
-  store<u8>(page + NVME_ID_VWC, 0x05);
+  // Flushing all namespaces at once is refused.
+  store<u8>(page + NVME_ID_VWC, d.cache != 0 ? 0x05 : 0x04);
   if (d.sgl != 0) store<u32>(page + NVME_ID_SGLS, SGLS);
   memory.copy(page + 768, changetype<usize>(NQN), NQN.length);
   // The one power state: 25 W.

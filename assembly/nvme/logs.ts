@@ -42,13 +42,12 @@ const CHANGES_NAMESPACE: u32 = 7;
 const DATA_UNIT: u64 = 1000;
 
 /** Makes log `id`; its bytes, 0: there is no such log. */
-export function makeLog(d: Nvme, id: u32, nsid: u32): u32 {
+export function makeLog(d: Nvme, id: u32): u32 {
   switch (id) {
     case NVME_LOG_ERROR:
       return errors(d);
     case NVME_LOG_SMART:
-      // The controller has one; by namespace there is none.
-      return nsid == 0 || nsid == 0xffffffff ? smart(d) : 0;
+      return smart(d);
     case NVME_LOG_FIRMWARE:
       return slots(d);
     case NVME_LOG_CHANGED_NAMESPACES:
@@ -95,7 +94,6 @@ function slots(d: Nvme): u32 {
   return SHORT_LOG;
 }
 
-/** Reading it empties it. */
 function changed(d: Nvme): u32 {
   let at: usize = d.page;
   for (let i: u32 = 0; i < d.namespaceCount; i++) {
@@ -103,7 +101,6 @@ function changed(d: Nvme): u32 {
     store<u32>(at, i + 1);
     at += 4;
   }
-  d.changed = 0;
   return PAGE;
 }
 

@@ -70,6 +70,7 @@ import {
   NVME_MSIX_TABLE,
   NVME_NAMESPACES_MAX,
   NVME_QUEUES_MAX,
+  PROFILE_CACHE,
   PROFILE_ENTRIES,
   PROFILE_MDTS,
   PROFILE_MSI,
@@ -138,6 +139,7 @@ function within(word: u32, least: u32, most: u32): u32 {
 function claim(d: Nvme): void {
   d.stride = within(PROFILE_STRIDE, 0, 4);
   d.sgl = profileWord(PROFILE_SGL);
+  d.cache = profileWord(PROFILE_CACHE);
   d.readyDelay = profileWord(PROFILE_READY_US);
   d.vectors = 1;
   d.capLow = (within(PROFILE_ENTRIES, 2, 0x10000) - 1) | NVME_CAP_CQR;

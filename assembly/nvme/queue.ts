@@ -23,7 +23,7 @@ import {
   scratchOf,
   takeCommand,
 } from './controller';
-import { deliverEvents, logError, raiseEvent } from './events';
+import { deliverEvents, doorbellError, logError } from './events';
 import { feature } from './features';
 import { taken } from './interrupt';
 import { runIo } from './io';
@@ -36,7 +36,6 @@ import {
   NVME_CSTS_CFS,
   NVME_CSTS_SHST,
   NVME_EVENT_DOORBELL_VALUE,
-  NVME_EVENT_ERROR,
   NVME_EVENT_INVALID_DOORBELL,
   NVME_FEATURE_ARBITRATION,
   NVME_SQE_BYTES,
@@ -58,14 +57,14 @@ const LOW: u32 = 3;
 
 /** A doorbell: tail of a submission queue or head of a completion queue ([1] 3.1.24, 3.1.25). */
 export function doorbell(d: Nvme, number: u32, value: u32): void {
-  if (d.state == STATE_STARTING) return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_INVALID_DOORBELL);
+  if (d.state == STATE_STARTING) return doorbellError(d, NVME_EVENT_INVALID_DOORBELL);
   if (d.state != STATE_READY || (d.csts & NVME_CSTS_CFS) != 0) return;
   const id = number >>> 1;
-  if (id > d.queueCount) return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_INVALID_DOORBELL);
+  if (id > d.queueCount) return doorbellError(d, NVME_EVENT_INVALID_DOORBELL);
   if ((number & 1) != 0) return headDoorbell(d, id, value);
   const q = queueAt(d, id);
-  if (q.exists == 0) return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_INVALID_DOORBELL);
-  if (value >= q.size) return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_DOORBELL_VALUE);
+  if (q.exists == 0) return doorbellError(d, NVME_EVENT_INVALID_DOORBELL);
+  if (value >= q.size) return doorbellError(d, NVME_EVENT_DOORBELL_VALUE);
   q.tail = value;
   if (q.head == value) d.work &= ~bit(id);
   else {
@@ -76,11 +75,11 @@ export function doorbell(d: Nvme, number: u32, value: u32): void {
 
 function headDoorbell(d: Nvme, id: u32, value: u32): void {
   const q = completionsAt(d, id);
-  if (q.exists == 0) return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_INVALID_DOORBELL);
+  if (q.exists == 0) return doorbellError(d, NVME_EVENT_INVALID_DOORBELL);
   // The head never passes the tail.
   const behind = (q.tail + q.size - q.head) % q.size;
   if (value >= q.size || (value + q.size - q.head) % q.size > behind)
-    return raiseEvent(d, NVME_EVENT_ERROR, NVME_EVENT_DOORBELL_VALUE);
+    return doorbellError(d, NVME_EVENT_DOORBELL_VALUE);
   q.head = value;
   taken(d, id);
   if ((d.full & bit(id)) != 0 || (id == 0 && d.eventCount != 0)) wake(d);

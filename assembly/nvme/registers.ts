@@ -191,6 +191,8 @@ function start(d: Nvme): void {
 export function ready(d: Nvme): void {
   d.state = STATE_READY;
   d.csts |= NVME_CSTS_RDY;
+  // The host knows of none yet.
+  d.changed = 0;
   openCompletions(d, 0, d.acq, (d.aqa >>> NVME_AQA_ACQS_SHIFT) + 1, 0, true);
   openQueue(d, 0, d.asq, (d.aqa & 0xfff) + 1, 0, 0);
 }

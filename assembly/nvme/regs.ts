@@ -292,6 +292,7 @@ export const PROFILE_MSIX = 17;
 export const PROFILE_CMB = 18;
 export const PROFILE_CMB_USES = 19;
 export const PROFILE_PMR = 20;
+export const PROFILE_CACHE = 21;
 /** Pages of 4 KiB in the buffer and in the persistent region, each. */
 export const NVME_MEMORY_PAGES_MAX = 256;
 export const NVME_QUEUES_MAX = 63;

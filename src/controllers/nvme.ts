@@ -6,6 +6,7 @@ import {
   NVME_MEMORY_PAGES_MAX,
   NVME_NAMESPACES_MAX,
   NVME_QUEUES_MAX,
+  PROFILE_CACHE,
   PROFILE_CMB,
   PROFILE_CMB_USES,
   PROFILE_ENTRIES,
@@ -46,6 +47,7 @@ export const nvme: ControllerDescription = {
     namespaces: parameter(PROFILE_NAMESPACES, 1, NVME_NAMESPACES_MAX, 16, 'Namespaces that there can be.'),
     weighted: parameter(PROFILE_WEIGHTED, 0, 1, 1, 'Whether there is weighted round robin (CAP.AMS).'),
     readyUs: parameter(PROFILE_READY_US, 1, 10_000_000, 1000, 'Microseconds from CC.EN to CSTS.RDY.'),
+    cache: parameter(PROFILE_CACHE, 0, 1, 1, 'Whether there is a volatile write cache (VWC).'),
     cmb: parameter(
       PROFILE_CMB,
       0,

@@ -215,7 +215,7 @@ test('logs: the newest error first, offsets, what does not exist', async () => {
   const { memory } = board.machine;
   assert.equal(
     [memory.read32(DATA), memory.read16(DATA + 12), memory.read32(DATA + 16)],
-    [2, 0x80 << 1, 5000],
+    [2, 0x6080 << 1, 5000],
   );
   assert.is(memory.read32(DATA + 64), 1);
   assert.is(log(1, 16, 64), 0);

@@ -8,7 +8,7 @@ const test = suite('nvme: fuzz');
 
 /** Register accesses and commands of one run. */
 const STEPS = 1_000_000;
-const PROFILES = ['nvme', 'nvme-26lines', 'nvme-mdts1', 'nvme-nosgl'];
+const PROFILES = ['nvme', 'nvme-26lines', 'nvme-mdts1', 'nvme-nosgl', 'nvme-cmb', 'nvme-pmr'];
 const CHECK_EVERY = 50_000;
 const QUEUES = 3;
 const IO = [
@@ -63,7 +63,7 @@ class Chaos {
       case 2:
         return 0x1_0000_0000 * random.below(0x200000) + random.next();
       case 3:
-        return 0xfe00_0000 + random.below(0x4000);
+        return 0xfe00_0000 + random.below(0x100000);
       case 4:
       case 5:
       case 6:
@@ -146,6 +146,18 @@ class Chaos {
     }
   }
 
+  /** Controller memory: where its BAR is, or anywhere; and bytes in it. */
+  memory(): void {
+    const { random, board } = this;
+    const base = random.below(4) === 0 ? this.address() : 0xfe00_0000 + 0x40000 * random.below(4);
+    const register = this.pick([regs.NVME_CMBMSC, regs.NVME_PMRMSCL]);
+    board.write(regs.NVME_PMRCTL, random.below(8) === 0 ? 0 : 1);
+    board.write(register + 4, Math.floor(base / 2 ** 32));
+    board.write(register, (base & ~0xfff) | this.pick([3, 3, 3, random.below(0x1000)]));
+    board.controller.write32(this.pick([2, 4]), random.below(0x41000), random.next());
+    board.controller.read16(this.pick([2, 4]), random.below(0x41000));
+  }
+
   repair(): void {
     const { board } = this;
     board.controller.configWrite(regs.NVME_CAP_AT_PM + 4, 2, 0);
@@ -168,7 +180,8 @@ class Chaos {
     const n = random.below(10000);
     if (n < 4500) this.register();
     else if (n < 8500) this.command();
-    else if (n < 9300) this.list();
+    else if (n < 9200) this.list();
+    else if (n < 9300) this.memory();
     else if (n < 9700) board.machine.advance(board.machine.now() + random.below(40_000));
     else if (n < 9960) for (let id = 0; id <= QUEUES; id++) board.take(id);
     else if (n < 9995) this.repair();
