@@ -6,7 +6,7 @@ import { Board, be24, CCBS, DATA, LISTS, MAILBOXES, pattern, rw10 } from './boar
 
 const test = suite('aha1542: fuzz');
 
-const ACCESSES = 200_000;
+const ACCESSES = 500_000;
 /** Accesses between two checks that the board still works after a reset. */
 const ROUND = 10_000;
 const SEEDS = [1, 2];

@@ -8,7 +8,7 @@ import { ata, Hba, pattern, regs } from './hba.ts';
 const test = suite('ahci: fuzz');
 
 /** Steps of one run; each is a register access, a descriptor, a moment of time or a mishap. */
-const STEPS = 480_000;
+const STEPS = 1_000_000;
 const RUNS = 4;
 /** Steps after which the controller is reset and must work. */
 const CHECK_EVERY = 20_000;
