@@ -4,6 +4,10 @@
 import * as aha1542 from './aha1542/model';
 import * as ahci from './ahci/model';
 import {
+  BLOCK_DEVICE,
+  BLOCK_DISK,
+  BLOCK_FUNCTION,
+  BLOCK_REQUEST,
   EVENT_MEDIA_DATA,
   EVENT_MEDIA_DONE,
   KIND_AHA1542,
@@ -14,11 +18,11 @@ import {
   RESET_FUNCTION,
 } from './bus/codes';
 import { Device, functionOf } from './bus/device';
-import { barDecoded, configRead, configWrite, powerState } from './bus/pci';
+import { barDecoded, configRead, configWrite, PciFunction, powerState } from './bus/pci';
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { windowInBar, windowRead, windowWrite } from './bus/window';
-import { Request } from './media/media';
+import { Disk, Request } from './media/media';
 import * as nvme from './nvme/model';
 import * as piix from './piix-ide/model';
 import * as virtioBlk from './virtio-blk/model';
@@ -221,4 +225,30 @@ export function writeConfig(d: Device, at: u32, size: u32, value: u32): void {
     virtioBlk.afterConfigWrite(changetype<virtioBlk.VirtioBlk>(d), at, size);
   }
   if (before == 3 && powerState(functionOf(d)) == 0) reset(d, RESET_FUNCTION);
+}
+
+/** Bytes of the class that a block of the arena begins with: KIND_* or BLOCK_*. 0: there is none. */
+export function blockBytes(block: u32): u32 {
+  switch (block) {
+    case BLOCK_DEVICE:
+      return offsetof<Device>();
+    case BLOCK_FUNCTION:
+      return offsetof<PciFunction>();
+    case BLOCK_DISK:
+      return offsetof<Disk>();
+    case BLOCK_REQUEST:
+      return offsetof<Request>();
+    case KIND_AHA1542:
+      return offsetof<aha1542.Aha1542>();
+    case KIND_AHCI:
+      return offsetof<ahci.Ahci>();
+    case KIND_NVME:
+      return offsetof<nvme.Nvme>();
+    case KIND_PIIX_IDE:
+      return offsetof<piix.Piix>();
+    case KIND_VIRTIO_BLK:
+      return offsetof<virtioBlk.VirtioBlk>();
+    default:
+      return 0;
+  }
 }

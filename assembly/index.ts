@@ -1,14 +1,25 @@
 // Every export of the module. 64-bit numbers cross as two 32-bit halves, times as f64 (exact below 2^53 ns).
-import { initArena, reserve as reserveArena } from './bus/arena';
+import { initArena, reserve as reserveArena, resetRequests as resetMediaRequests } from './bus/arena';
 import { now as clockNow, dropHead, headCode, headDevice, headTag, nextDue, setNow } from './bus/clock';
 import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_TIME } from './bus/codes';
 import { deviceAt } from './bus/device';
+import { nextNonZero as findNonZero } from './bus/dirty';
 import { copyWritten, setWritten } from './bus/guard';
 import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
 import { AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
 import { addRam as addRamRegion } from './bus/ram';
-import { attach, create, deliver, read, readConfig, reset, write, writeConfig } from './dispatch';
+import {
+  attach,
+  blockBytes as bytesOfBlock,
+  create,
+  deliver,
+  read,
+  readConfig,
+  reset,
+  write,
+  writeConfig,
+} from './dispatch';
 import { hostFail, hostReady, createDisk as newDisk, Request, waitsForHost } from './media/media';
 
 /** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
@@ -137,6 +148,23 @@ export function guardWritten(index: u32, bytes: u32, written: u32): void {
 /** Says that the CPU copied `bytes` bytes of RAM from the `from`th byte of all RAM to the `to`th. */
 export function guardCopied(to: u32, from: u32, bytes: u32): void {
   copyWritten(to, from, bytes);
+}
+
+// For snapshots.
+
+/** Bytes of the class that a block of the arena begins with: KIND_* or BLOCK_*. 0: there is none. */
+export function blockBytes(block: u32): u32 {
+  return bytesOfBlock(block);
+}
+
+/** Offset of the first page from `from` on, both and `to` multiples of 4096, that does not hold zeroes alone. */
+export function nextNonZero(from: u32, to: u32): u32 {
+  return findNonZero(from, to);
+}
+
+/** Makes media requests that a snapshot does not know what they were before their first use. */
+export function resetRequests(from: u32, to: u32): void {
+  resetMediaRequests(from, to);
 }
 
 function wide(low: u32, high: u32): u64 {

@@ -1,13 +1,16 @@
 // The arena: the one part of the module's memory that changes. A bump allocator, no free: devices, media
 // and RAM live as long as the machine does.
+import { initDirty, trackPages } from './dirty';
 import {
   ARENA_BASE,
   AT_ARENA_END,
   AT_ARENA_TOP,
   AT_FREE,
   AT_MAGIC,
+  AT_MEMORY_END,
   AT_ONES,
   AT_REQUEST_FREE,
+  AT_REQUEST_USED,
   AT_REQUESTS,
   AT_VERSION,
   LAYOUT_VERSION,
@@ -18,27 +21,41 @@ import {
 
 /** "BKPL" in memory. */
 const MAGIC: u32 = 0x4c504b42;
+/** What the tables of dirty.ts take at least, beside five bytes a page. */
+const TABLES_MIN: u32 = 0x1000;
+const REQUESTS_END: u32 = AT_REQUESTS + REQUEST_MAX * REQUEST_STRIDE;
 
 /**
  * Lays an empty machine into the memory, whose last byte is at `memoryBytes` − 1. The memory is new, all zeroes,
  * or has held a machine, whose bytes are zeroed: so that RAM which nobody touches costs nothing.
  */
 export function initArena(memoryBytes: u32): bool {
-  if (memoryBytes < <u32>AT_FREE) return false;
-  const used: u32 = load<u32>(AT_MAGIC) == MAGIC ? load<u32>(AT_ARENA_TOP) : 0;
-  if (used > <u32>AT_FREE) memory.fill(AT_FREE, 0, min(used, memoryBytes) - AT_FREE);
+  if (memoryBytes < <u32>AT_FREE + TABLES_MIN) return false;
+  if (load<u32>(AT_MAGIC) == MAGIC) {
+    const end = min(load<u32>(AT_MEMORY_END), memoryBytes);
+    const tables = min(load<u32>(AT_ARENA_END), end);
+    memory.fill(AT_FREE, 0, min(load<u32>(AT_ARENA_TOP), end) - AT_FREE);
+    memory.fill(tables, 0, end - tables);
+  }
   memory.fill(ARENA_BASE, 0, AT_FREE - ARENA_BASE);
   store<u32>(AT_MAGIC, MAGIC);
   store<u32>(AT_VERSION, LAYOUT_VERSION);
   store<u32>(AT_ARENA_TOP, AT_FREE);
-  store<u32>(AT_ARENA_END, memoryBytes);
+  store<u32>(AT_ARENA_END, initDirty(memoryBytes));
   memory.fill(AT_ONES, 0xff, PAGE_BYTES);
-  for (let i: u32 = REQUEST_MAX; i > 0; i--) {
-    const request: usize = AT_REQUESTS + (i - 1) * REQUEST_STRIDE;
-    store<u32>(request, load<u32>(AT_REQUEST_FREE));
-    store<u32>(AT_REQUEST_FREE, <u32>request);
-  }
+  store<u32>(AT_REQUEST_FREE, AT_REQUESTS);
+  store<u32>(AT_REQUEST_USED, AT_REQUESTS);
+  resetRequests(AT_REQUESTS, REQUESTS_END);
   return true;
+}
+
+/** Makes the media requests between two offsets what they were at first: free, each followed by the next. */
+export function resetRequests(from: u32, to: u32): void {
+  for (let request = from; request < to; request += REQUEST_STRIDE) {
+    memory.fill(request, 0, REQUEST_STRIDE);
+    const next = request + REQUEST_STRIDE;
+    store<u32>(request, next < REQUESTS_END ? next : 0);
+  }
 }
 
 /** Reserves `bytes` bytes of zeroes at a multiple of `align` (a power of two); 0 when the memory is used up. */
@@ -49,4 +66,11 @@ export function reserve(bytes: u32, align: u32): u32 {
   if (end > <u64>load<u32>(AT_ARENA_END)) return 0;
   store<u32>(AT_ARENA_TOP, <u32>end);
   return <u32>start;
+}
+
+/** As reserve(), for what is large and changes here and there: its writers call markDirty(). */
+export function reserveTracked(bytes: u32, align: u32): u32 {
+  const offset = reserve(bytes, align);
+  if (offset != 0) trackPages(offset, offset + bytes);
+  return offset;
 }

@@ -46,3 +46,9 @@ export const RESET_POWER_ON = 0;
 export const RESET_BUS = 1;
 /** PCI D3hot to D0, function-level reset. */
 export const RESET_FUNCTION = 2;
+
+/** Blocks of the arena by number, the argument of blockBytes(); those of controllers have the KIND_* of theirs. */
+export const BLOCK_DEVICE = 64;
+export const BLOCK_FUNCTION = 65;
+export const BLOCK_DISK = 66;
+export const BLOCK_REQUEST = 67;

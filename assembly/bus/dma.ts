@@ -5,6 +5,7 @@
 // the model looks at; and the mover (mover.ts), which collects a command's data segments with dmaRuns().
 import { DMA_HOLE, DMA_NO_MASTER, DMA_OK, DMA_READ, DMA_REGISTERS, DMA_WRITE } from './codes';
 import { Device, deviceAt } from './device';
+import { markDirty } from './dirty';
 import { guardAccess, guardHole, guardNoMaster, guardRegisters, guardSent, guardWindow } from './guard';
 import {
   AT_DEVICE_COUNT,
@@ -86,6 +87,7 @@ export function dmaStore(d: Device, address: u64, from: usize, bytes: u32): u32 
   if (to == 0) return storeAny(d, address, from, bytes);
   d.dmaWrites++;
   d.dmaWriteBytes += bytes;
+  if (bytes > 0) markDirty(to, bytes);
   copyShort(to, from, bytes);
   return DMA_OK;
 }
@@ -101,12 +103,14 @@ function storeAny(d: Device, address: u64, from: usize, bytes: u32): u32 {
     if (region != 0) {
       n = runLength(d, driven, region, bytes);
       if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_WRITE);
+      markDirty(inRegion(region, driven), n);
       memory.copy(inRegion(region, driven), from, n);
     } else {
       n = lengthOutside(d, driven, bytes);
       const window = windowAt(d, driven, DMA_WRITE);
       if (window != 0) {
         guardWindow(d, address, driven, n, DMA_WRITE);
+        markDirty(window, n);
         memory.copy(window, from, n);
       } else {
         const why = miss(d, address, driven, n, DMA_WRITE);
@@ -137,6 +141,7 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
     if (region != 0) {
       n = runLength(d, driven, region, left);
       if (!appendRun(inRegion(region, driven), n)) break;
+      if (direction == DMA_WRITE) markDirty(inRegion(region, driven), n);
       if (load<u32>(AT_GUARD_FLAGS) != 0) {
         guardAccess(d, at, driven, region, n, direction);
         if (direction == DMA_READ) guardSent(d, at, driven, region, n);
@@ -146,8 +151,11 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
       const window = d.master == 0 ? 0 : windowAt(d, driven, direction);
       if (window == 0 && n > <u32>PAGE_BYTES) n = PAGE_BYTES;
       if (!appendRun(window != 0 ? window : direction == DMA_READ ? AT_ONES : AT_NOWHERE, n)) break;
-      if (window != 0) guardWindow(d, at, driven, n, direction);
-      else fault(d, at, driven, n, direction);
+      if (window == 0) fault(d, at, driven, n, direction);
+      else {
+        if (direction == DMA_WRITE) markDirty(window, n);
+        guardWindow(d, at, driven, n, direction);
+      }
     }
     at += n;
     left -= n;

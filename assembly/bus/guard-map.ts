@@ -1,7 +1,8 @@
 // What the guard knows of mappings: for each page of RAM a list of the mappings that cover some of its bytes.
 // A mapping that ends stays in the lists as dead, a few to a page, so that an access that comes too late can
 // be told from one to memory that was never mapped.
-import { reserve } from './arena';
+import { reserveTracked } from './arena';
+import { markDirty } from './dirty';
 import {
   FINDING_MAX,
   FINDING_STRIDE,
@@ -52,11 +53,11 @@ const DEAD_A_PAGE: u32 = 4;
 export function enableGuard(flags: u32, mappings: u32): bool {
   const pages = load<u32>(AT_RAM_PAGES);
   const nodes = mappings + pages * 2;
-  const pageTable = reserve(pages << 2, 16);
-  const nodeTable = reserve(nodes * NODE_STRIDE, 16);
-  const mappingTable = reserve((mappings + 1) * MAPPING_STRIDE, 16);
-  const findings = reserve(FINDING_MAX * FINDING_STRIDE, 16);
-  const written = (flags & GUARD_INIT) != 0 ? reserve(pages << (PAGE_SHIFT - 3), 64) : 1;
+  const pageTable = reserveTracked(pages << 2, 16);
+  const nodeTable = reserveTracked(nodes * NODE_STRIDE, 16);
+  const mappingTable = reserveTracked((mappings + 1) * MAPPING_STRIDE, 16);
+  const findings = reserveTracked(FINDING_MAX * FINDING_STRIDE, 16);
+  const written = (flags & GUARD_INIT) != 0 ? reserveTracked(pages << (PAGE_SHIFT - 3), 64) : 1;
   if (pageTable == 0 || nodeTable == 0 || mappingTable == 0 || findings == 0 || written == 0) return false;
   for (let i: u32 = 0; i < nodes; i++) freeNode(nodeTable + i * NODE_STRIDE);
   for (let i = mappings; i > 0; i--) freeMapping(mappingTable + i * MAPPING_STRIDE);
@@ -77,6 +78,7 @@ export function enableGuard(flags: u32, mappings: u32): bool {
 export function guardMap(device: u32, address: u64, bytes: u32, direction: u32, handle: u32): u32 {
   if (!roomFor(bytes)) return 0;
   const mapping: usize = load<u32>(AT_GUARD_MAPPING_FREE);
+  markDirty(mapping, MAPPING_STRIDE);
   store<u32>(AT_GUARD_MAPPING_FREE, load<u32>(mapping, MAPPING_AT_NEXT_FREE));
   store<u32>(mapping, MAPPING_LIVE, MAPPING_AT_STATE);
   store<u32>(mapping, device, MAPPING_AT_DEVICE);
@@ -95,6 +97,7 @@ export function guardUnmap(slot: u32): bool {
   if (slot == 0 || slot > load<u32>(AT_GUARD_MAPPING_CAPACITY)) return false;
   const mapping: usize = load<u32>(AT_GUARD_MAPPINGS) + slot * MAPPING_STRIDE;
   if (load<u32>(mapping, MAPPING_AT_STATE) != MAPPING_LIVE) return false;
+  markDirty(mapping, MAPPING_STRIDE);
   store<u32>(mapping, MAPPING_DEAD, MAPPING_AT_STATE);
   store<u32>(AT_GUARD_LIVE, load<u32>(AT_GUARD_LIVE) - 1);
   if (load<u32>(mapping, MAPPING_AT_NODES) == 0) {
@@ -136,6 +139,8 @@ function addNodes(mapping: usize, address: u64, bytes: u32): void {
 
 function addNode(mapping: usize, slot: usize, from: u32, to: u32): void {
   const node: usize = load<u32>(AT_GUARD_NODE_FREE);
+  markDirty(node, NODE_STRIDE);
+  markDirty(slot, 4);
   store<u32>(AT_GUARD_NODE_FREE, load<u32>(node, NODE_AT_NEXT));
   store<u32>(AT_GUARD_NODES_LEFT, load<u32>(AT_GUARD_NODES_LEFT) - 1);
   store<u32>(node, <u32>mapping, NODE_AT_MAPPING);
@@ -167,21 +172,25 @@ function prune(slot: usize, keep: u32): void {
       link = node + NODE_AT_NEXT;
       continue;
     }
+    markDirty(link, 4);
     store<u32>(link, load<u32>(node, NODE_AT_NEXT));
     freeNode(node);
     const nodes = load<u32>(mapping, MAPPING_AT_NODES) - 1;
+    markDirty(mapping, MAPPING_STRIDE);
     store<u32>(mapping, nodes, MAPPING_AT_NODES);
     if (nodes == 0) freeMapping(mapping);
   }
 }
 
 function freeNode(node: usize): void {
+  markDirty(node, NODE_STRIDE);
   store<u32>(node, load<u32>(AT_GUARD_NODE_FREE), NODE_AT_NEXT);
   store<u32>(AT_GUARD_NODE_FREE, <u32>node);
   store<u32>(AT_GUARD_NODES_LEFT, load<u32>(AT_GUARD_NODES_LEFT) + 1);
 }
 
 function freeMapping(mapping: usize): void {
+  markDirty(mapping, MAPPING_STRIDE);
   store<u32>(mapping, MAPPING_FREE, MAPPING_AT_STATE);
   store<u32>(mapping, load<u32>(AT_GUARD_MAPPING_FREE), MAPPING_AT_NEXT_FREE);
   store<u32>(AT_GUARD_MAPPING_FREE, <u32>mapping);

@@ -3,6 +3,7 @@
 // access does; it writes findings, which the host collects and names.
 import { DMA_READ, DMA_WRITE } from './codes';
 import { Device } from './device';
+import { markDirty } from './dirty';
 import {
   FINDING_AT_ADDRESS,
   FINDING_AT_BYTES,
@@ -278,8 +279,9 @@ function markWritten(index: u32, bytes: u32): void {
 /** Says of `bytes` bytes of RAM from the `index`th on whether they were written. */
 export function setWritten(index: u32, bytes: u32, written: bool): void {
   const table: usize = load<u32>(AT_GUARD_INIT);
-  if (table == 0) return;
+  if (table == 0 || bytes == 0) return;
   const end = index + bytes;
+  markDirty(table + (index >>> 3), ((end - 1) >>> 3) - (index >>> 3) + 1);
   while (index < end && (index & 7) != 0) setBit(table, index++, written);
   const whole = (end - index) >>> 3;
   if (index < end) memory.fill(table + (index >>> 3), written ? 0xff : 0, whole);
@@ -293,7 +295,8 @@ export function setWritten(index: u32, bytes: u32, written: bool): void {
  */
 export function copyWritten(to: u32, from: u32, bytes: u32): void {
   const table: usize = load<u32>(AT_GUARD_INIT);
-  if (table == 0 || to == from) return;
+  if (table == 0 || to == from || bytes == 0) return;
+  markDirty(table + (to >>> 3), ((to + bytes - 1) >>> 3) - (to >>> 3) + 1);
   if (((to | from | bytes) & 7) == 0) {
     memory.copy(table + (to >>> 3), table + (from >>> 3), bytes >>> 3);
     return;

@@ -16,7 +16,7 @@ export const AT_MAGIC = 0x10000;
 export const AT_VERSION = 0x10004;
 /** First byte of the arena that is not reserved yet. */
 export const AT_ARENA_TOP = 0x10008;
-/** First byte behind the memory: the arena may grow to here. */
+/** The arena may grow to here; tables follow. */
 export const AT_ARENA_END = 0x1000c;
 /** Virtual time in ns, 64 bit. */
 export const AT_NOW = 0x10010;
@@ -106,6 +106,21 @@ export const AT_MOVE_COMPARES = 0x10614;
 export const AT_MOVE_DIFFERS = 0x10618;
 /** Windows of on-chip memory (window.ts): how many there are. */
 export const AT_WINDOW_COUNT = 0x1061c;
+/**
+ * Pages that changed since the last snapshot (dirty.ts): a PAGE_* flag for each page of the memory, the numbers of
+ * those that changed, and how many. The tables lie behind the arena.
+ */
+export const AT_DIRTY_FLAGS = 0x10630;
+export const AT_DIRTY_LIST = 0x10634;
+export const AT_DIRTY_COUNT = 0x10638;
+export const PAGE_CLEAN = 0;
+/** A snapshot takes the page whatever happens: nobody says when it changes. */
+export const PAGE_FIXED = 1;
+export const PAGE_CHANGED = 2;
+/** End of the media requests that were ever in use; those behind it are as they were at first. */
+export const AT_REQUEST_USED = 0x1063c;
+/** First byte behind the memory. */
+export const AT_MEMORY_END = 0x10640;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;

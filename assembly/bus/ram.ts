@@ -1,6 +1,6 @@
 // Sparse physical memory: a short sorted list of regions of a 64-bit address space, each backed by a run of
 // the module's own memory.
-import { reserve } from './arena';
+import { reserveTracked } from './arena';
 import {
   AT_RAM,
   AT_RAM_COUNT,
@@ -28,7 +28,7 @@ export function addRam(start: u64, bytes: u32): u32 {
     const last = region(count - 1);
     if (load<u64>(last + RAM_START) + load<u32>(last + RAM_BYTES) > start) return 0;
   }
-  const offset = reserve(bytes, PAGE_BYTES);
+  const offset = reserveTracked(bytes, PAGE_BYTES);
   if (offset == 0) return 0;
   const entry = region(count);
   store<u64>(entry + RAM_START, start);

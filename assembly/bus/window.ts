@@ -3,6 +3,7 @@
 // no model is entered, so that DMA can never call into a device.
 import { DMA_BOTH } from './codes';
 import { Device, deviceAt, functionOf } from './device';
+import { markDirty } from './dirty';
 import {
   AT_WINDOW_COUNT,
   AT_WINDOWS,
@@ -103,6 +104,7 @@ export function windowRead(at: usize, size: u32): u32 {
 }
 
 export function windowWrite(at: usize, size: u32, value: u32): void {
+  markDirty(at, size);
   if (size == 1) store<u8>(at, <u8>value);
   else if (size == 2) store<u16>(at, <u16>value);
   else store<u32>(at, value);

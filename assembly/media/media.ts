@@ -10,10 +10,11 @@
 // mediaStart() with the handle that it has now, and where its state is STATE_STORE the bytes that were
 // gathered (the host saves them with the snapshot) and mediaFinish(). The virtual times are fixed already,
 // so the answer may come whenever it does. Answers from before the restore must not reach the module.
-import { reserve } from '../bus/arena';
+import { reserve, reserveTracked } from '../bus/arena';
 import { cancel, schedule, scheduleNext } from '../bus/clock';
 import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE } from '../bus/codes';
 import { Device } from '../bus/device';
+import { markDirty } from '../bus/dirty';
 import {
   AT_DISK_COUNT,
   AT_DISKS,
@@ -21,6 +22,7 @@ import {
   AT_FAULTS,
   AT_HOST_PENDING,
   AT_REQUEST_FREE,
+  AT_REQUEST_USED,
   AT_REQUESTS,
   AT_RUNS,
   DISK_MAX,
@@ -125,7 +127,7 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
   let data: u32 = 0;
   if (kind == DISK_RAM) {
     if (sectors > <u64>(u32.MAX_VALUE >>> sectorShift)) return 0;
-    data = reserve((<u32>sectors) << sectorShift, 4096);
+    data = reserveTracked((<u32>sectors) << sectorShift, 4096);
     if (data == 0) return 0;
   }
   const offset = reserve(offsetof<Disk>(), 16);
@@ -158,6 +160,7 @@ export function beginRequest(
   if (offset == 0) return null;
   const r = changetype<Request>(<usize>offset);
   store<u32>(AT_REQUEST_FREE, r.nextFree);
+  if (offset >= load<u32>(AT_REQUEST_USED)) store<u32>(AT_REQUEST_USED, offset + REQUEST_STRIDE);
   r.disk = changetype<usize>(disk);
   r.device = changetype<usize>(d);
   r.tag = tag;
@@ -205,7 +208,9 @@ export function finishRequest(r: Request): u32 {
     (r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO)
   ) {
     const at: usize = disk.data + ((<usize>r.sector) << disk.sectorShift);
-    memory.fill(at, 0, <usize>bytesOf(r, disk));
+    const bytes = <u32>bytesOf(r, disk);
+    if (bytes > 0) markDirty(at, bytes);
+    memory.fill(at, 0, bytes);
   }
   return r.status;
 }
@@ -417,6 +422,7 @@ function trimRuns(bytes: u32, runs: u32): u32 {
 }
 
 function ramTransfer(at: usize, runs: u32, bytes: u32, toMemory: bool): void {
+  if (!toMemory && bytes > 0) markDirty(at, bytes);
   for (
     let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE;
     run < end && bytes > 0;

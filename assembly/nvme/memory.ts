@@ -1,7 +1,7 @@
 // The controller's memory: its buffer ([1] 3.1.11, 3.1.12, 3.1.16, 3.1.17, 4.7) and its persistent region ([1] 3.1.26 to
 // 3.1.31, 4.8; references in controller.ts). The host has them in BARs; commands name them by the addresses that the
 // host puts them at, the BARs' own as a rule.
-import { reserve } from '../bus/arena';
+import { reserveTracked } from '../bus/arena';
 import { DMA_BOTH } from '../bus/codes';
 import { Device, profileWord } from '../bus/device';
 import { PAGE_BYTES, WINDOW_DIRECT, WINDOW_HOST } from '../bus/layout';
@@ -52,7 +52,7 @@ export function makeMemory(d: Nvme, f: PciFunction): bool {
   const cmb = min<u32>(profileWord(PROFILE_CMB), NVME_MEMORY_PAGES_MAX);
   if (cmb != 0) {
     d.cmbBytes = cmb * PAGE_BYTES;
-    const memory = reserve(d.cmbBytes, PAGE_BYTES);
+    const memory = reserveTracked(d.cmbBytes, PAGE_BYTES);
     if (memory == 0) return false;
     addBar(f, NVME_CMB_BAR, powerOfTwo(cmb) * PAGE_BYTES, PCI_BAR_64);
     d.cmb = <u32>addWindow(device, NVME_CMB_BAR, 0, d.cmbBytes, memory);
@@ -63,7 +63,7 @@ export function makeMemory(d: Nvme, f: PciFunction): bool {
   const pmr = min<u32>(profileWord(PROFILE_PMR), NVME_MEMORY_PAGES_MAX);
   if (pmr != 0) {
     d.pmrBytes = powerOfTwo(pmr) * PAGE_BYTES;
-    const memory = reserve(d.pmrBytes, PAGE_BYTES);
+    const memory = reserveTracked(d.pmrBytes, PAGE_BYTES);
     if (memory == 0) return false;
     addBar(f, NVME_PMR_BAR, d.pmrBytes, PCI_BAR_64);
     d.pmr = <u32>addWindow(device, NVME_PMR_BAR, 0, d.pmrBytes, memory);

@@ -105,6 +105,15 @@ export interface GuardedDevice {
   readonly name: string;
 }
 
+/** What the host knows in a snapshot; the module's memory has the rest. Plain data, changed by nobody. */
+export interface GuardState {
+  readonly nextHandle: number;
+  readonly lost: number;
+  readonly live: readonly LiveMapping[];
+  readonly ended: readonly Mapping[];
+  readonly findings: readonly Finding[];
+}
+
 interface LiveMapping extends Mapping {
   readonly slot: number;
 }
@@ -131,6 +140,8 @@ export class Guard {
   readonly #listeners: ((finding: Finding) => void)[] = [];
   #nextHandle = 1;
   #lost = 0;
+  /** What nothing has changed since. */
+  #state: GuardState | null = null;
 
   /** Made by the machine, once its RAM is in place. `false`: off, at no cost. */
   constructor(port: GuardPort, options: GuardOptions | boolean) {
@@ -170,6 +181,7 @@ export class Guard {
     where = '',
   ): number {
     if (!this.#mappings || bytes === 0) return 0;
+    this.#state = null;
     const handle = this.#nextHandle++;
     const slot = this.#port.guardMap(
       device.id,
@@ -189,6 +201,7 @@ export class Guard {
   unmap(handle: number): void {
     const mapping = this.#live.get(handle);
     if (mapping === undefined) return;
+    this.#state = null;
     this.#port.guardUnmap(mapping.slot);
     this.#live.delete(handle);
     this.#ended[handle % REMEMBERED] = mapping;
@@ -246,14 +259,47 @@ export class Guard {
   /** Forgets the findings so far. */
   clear(): void {
     if (this.enabled) this.#drain();
+    this.#state = null;
     this.#findings.length = 0;
     this.#places.clear();
     this.#lost = 0;
   }
 
+  /** What a snapshot holds of the guard. The machine calls this. */
+  save(): GuardState {
+    this.#state ??= {
+      nextHandle: this.#nextHandle,
+      lost: this.#lost,
+      live: [...this.#live.values()],
+      ended: this.#ended.filter((mapping) => mapping !== undefined),
+      findings: [...this.#findings],
+    };
+    return this.#state;
+  }
+
+  /** Puts back what save() has returned, once the module's memory is as it was then. The machine calls this. */
+  restore(state: GuardState): void {
+    if (state === this.#state) return;
+    this.#nextHandle = state.nextHandle;
+    this.#lost = state.lost;
+    this.#live.clear();
+    for (const mapping of state.live) this.#live.set(mapping.handle, mapping);
+    this.#ended.length = 0;
+    for (const mapping of state.ended) this.#ended[mapping.handle % REMEMBERED] = mapping;
+    this.#findings.length = 0;
+    this.#places.clear();
+    for (const finding of state.findings) {
+      this.#places.set(keyOf(finding), this.#findings.length);
+      this.#findings.push(finding);
+    }
+    this.#state = state;
+  }
+
   #drain(): void {
     const count = this.#word(AT_GUARD_FINDING_COUNT);
-    this.#lost += this.#word(AT_GUARD_FINDING_LOST);
+    const lost = this.#word(AT_GUARD_FINDING_LOST);
+    if (lost > 0) this.#state = null;
+    this.#lost += lost;
     this.#u32[AT_GUARD_FINDING_LOST >>> 2] = 0;
     if (count === 0) return;
     const table = this.#word(AT_GUARD_FINDINGS);
@@ -294,7 +340,8 @@ export class Guard {
   }
 
   #add(finding: Finding): void {
-    const key = `${finding.rule}\n${finding.device}\n${finding.message}`;
+    this.#state = null;
+    const key = keyOf(finding);
     const place = this.#places.get(key) ?? -1;
     const old = this.#findings[place];
     if (old !== undefined) {
@@ -313,6 +360,11 @@ export class Guard {
   #wide(at: number): number {
     return this.#word(at + 4) * TWO_32 + this.#word(at);
   }
+}
+
+/** What findings have in common that are counted as one. */
+function keyOf({ rule, device, message }: Finding): string {
+  return `${rule}\n${device}\n${message}`;
 }
 
 interface What {

@@ -89,6 +89,15 @@ export class Bus {
     return -1;
   }
 
+  /** What the configuration address register holds: all that a snapshot needs of the bus. */
+  get configAddress(): number {
+    return this.#configAddress;
+  }
+
+  set configAddress(value: number) {
+    this.#configAddress = (value & CONFIG_BITS) >>> 0;
+  }
+
   /** An IN instruction. All ones where nothing is. */
   readPort(port: number, size: AccessSize): number {
     if (port === CONFIG_ADDRESS && size === 4) return this.#configAddress;
@@ -102,7 +111,7 @@ export class Bus {
   /** An OUT instruction. Lost where nothing is. */
   writePort(port: number, size: AccessSize, value: number): void {
     if (port === CONFIG_ADDRESS && size === 4) {
-      this.#configAddress = (value & CONFIG_BITS) >>> 0;
+      this.configAddress = value;
       return;
     }
     if (isConfigData(port, size)) {

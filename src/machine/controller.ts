@@ -210,6 +210,17 @@ export class Controller {
     this.#disks.delete(`${place}.${unit}`);
   }
 
+  /** Every disk with its place, as `place.unit`. */
+  get disks(): ReadonlyMap<string, Disk> {
+    return this.#disks;
+  }
+
+  /** Which disks the module's memory has at which places, after a restore. The machine calls this. */
+  setDisks(disks: Iterable<readonly [place: string, disk: Disk]>): void {
+    this.#disks.clear();
+    for (const [place, disk] of disks) this.#disks.set(place, disk);
+  }
+
   /** The disk at a place. */
   diskAt(place: number, unit = 0): Disk | undefined {
     return this.#disks.get(`${place}.${unit}`);

@@ -2,6 +2,7 @@
 // bytes that are in the module's memory or behind the host's Medium.
 
 import type { Medium } from '../media/medium.ts';
+import type { DirtyPages } from './dirty-pages.ts';
 import { MachineError } from './errors.ts';
 
 export interface DiskOptions {
@@ -47,7 +48,10 @@ export class Disk {
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
 
-  constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, bytes: number) {
+  readonly #dirty: DirtyPages;
+
+  constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, bytes: number, dirty: DirtyPages) {
+    this.#dirty = dirty;
     this.offset = offset;
     this.medium = options.medium ?? null;
     this.bytes = bytes;
@@ -95,7 +99,9 @@ export class Disk {
 
   /** Puts bytes on a RAM disk at byte `offset`, behind the controller's back. */
   write(offset: number, bytes: Uint8Array): void {
-    this.#u8.set(bytes, this.#data(offset, bytes.length));
+    const at = this.#data(offset, bytes.length);
+    this.#dirty.mark(at, bytes.length);
+    this.#u8.set(bytes, at);
   }
 
   #data(offset: number, length: number): number {

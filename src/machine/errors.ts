@@ -3,6 +3,11 @@ export class MachineError extends Error {
   override readonly name: string = 'MachineError';
 }
 
+/** A snapshot that cannot be taken now, or not be restored here: the message says what differs. Nothing was changed. */
+export class SnapshotError extends MachineError {
+  override readonly name = 'SnapshotError';
+}
+
 /** The CPU touched a physical address where no RAM is. On a board that is a machine check. */
 export class BusError extends MachineError {
   override readonly name = 'BusError';

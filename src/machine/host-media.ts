@@ -3,9 +3,8 @@
 // of the host's: reads are fetched at submission and copied when they are due, writes are gathered when they
 // are due and end when the medium has them. Either way the guest sees the same bytes at the same virtual time.
 //
-// For a snapshot: what is gathered for a write (`parts`) is the one thing that the module's memory does not
-// hold. Save it with each open request; on restore forget every request here (`live`), take over the module's
-// own (see assembly/media/media.ts), and begin their reads and writes again.
+// A snapshot holds the open requests as they are here, with what was gathered for writes and what reads have
+// fetched; what a medium was doing at that moment is begun again after a restore (assembly/media/media.ts).
 
 import { AT_RUNS, RUN_STRIDE } from '../../assembly/bus/layout.ts';
 import {
@@ -20,7 +19,8 @@ import {
   MEDIA_WRITE,
   MEDIA_ZERO,
 } from '../../assembly/media/codes.ts';
-import { type Medium, MediumError, type SyncMedium } from '../media/index.ts';
+import { type ContentState, type Medium, MediumError, type SyncMedium } from '../media/index.ts';
+import { SnapshotError } from './errors.ts';
 import {
   type Change,
   counted,
@@ -38,6 +38,7 @@ export interface MediaAnswers {
 }
 
 interface Held {
+  readonly disk: number;
   readonly medium: Medium;
   readonly lane: MediaLane | null;
   readonly sectorBytes: number;
@@ -53,10 +54,37 @@ interface Open {
   /** Asynchronous media: the read, or what was gathered for the write. */
   fetch: Fetch | null;
   readonly parts: Change[];
+  /** Which question to a medium it was; 0: none yet. */
+  asked: number;
+  /** The read has been answered. */
+  fetched: boolean;
   /** The medium is at work on what ends the request. */
   storing: boolean;
   /** False once the module has no more use for an answer. */
   live: boolean;
+}
+
+/** An open request in a snapshot. */
+export interface SavedRequest {
+  readonly request: number;
+  readonly disk: number;
+  readonly operation: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly live: boolean;
+  /** What the medium was asked for and had not answered. */
+  readonly asked: 'read' | 'store' | null;
+  /** What a read has got. */
+  readonly content: Uint8Array | null;
+  readonly parts: readonly Change[];
+}
+
+/** The host's half of media in a snapshot. */
+export interface SavedMedia {
+  readonly requests: readonly SavedRequest[];
+  /** What media hold in the host's memory, each with the first disk that is over it. */
+  readonly contents: readonly { readonly disk: number; readonly state: ContentState }[];
+  readonly failures: readonly string[];
 }
 
 const TWO_32 = 2 ** 32;
@@ -72,10 +100,18 @@ export class HostMedia {
   readonly #held = new Map<number, Held>();
   readonly #lanes = new Map<Medium, MediaLane>();
   readonly #open = new Map<number, Open>();
+  /** Requests that the module gave up and whose data the medium is still storing. */
+  readonly #given = new Map<Open, number>();
   readonly #works = new Set<Promise<void>>();
   readonly #failures: string[] = [];
   /** Whether some medium has answered since stopFor(). */
   #answered = false;
+  /** Counts restores: answers to what was asked before the last one are void. */
+  #era = 0;
+  /** A medium moves data for the module at this moment. */
+  #moving = false;
+  /** Questions to asynchronous media so far. */
+  #asked = 0;
   #waiting: { promise: Promise<void>; resolve: () => void } | null = null;
 
   constructor(buffer: ArrayBuffer, answers: MediaAnswers) {
@@ -99,7 +135,7 @@ export class HostMedia {
       lane = this.#lanes.get(medium) ?? new MediaLane(medium);
       this.#lanes.set(medium, lane);
     }
-    this.#held.set(disk, { medium, lane, sectorBytes });
+    this.#held.set(disk, { disk, medium, lane, sectorBytes });
   }
 
   /** What media said when they failed, in order, the last 256. */
@@ -130,6 +166,89 @@ export class HostMedia {
     while (this.#works.size > 0) await Promise.all(this.#works);
   }
 
+  /** What a snapshot holds. Throws SnapshotError while a medium is moving data for the module. */
+  save(): SavedMedia {
+    this.checkIdle();
+    const opens = [...this.#open];
+    for (const [open, request] of this.#given) opens.push([request, open]);
+    // Media are asked again in the same order.
+    opens.sort(([, a], [, b]) => a.asked - b.asked);
+    const requests = opens.map(([request, open]) => saved(request, open));
+    const seen = new Set<Medium>();
+    const contents: { disk: number; state: ContentState }[] = [];
+    for (const { disk, medium } of this.#held.values()) {
+      if (seen.has(medium) || medium.content === undefined) continue;
+      seen.add(medium);
+      contents.push({ disk, state: medium.content.capture() });
+    }
+    return { requests, contents, failures: this.#failures.slice() };
+  }
+
+  /** Throws SnapshotError while a medium is moving data: the hardware is in the middle of something. */
+  checkIdle(): void {
+    if (this.#moving)
+      throw new SnapshotError('a medium is moving data: no snapshot from within its functions');
+  }
+
+  /** The contents as the media here take them. Throws SnapshotError where one does not fit. */
+  accept(media: SavedMedia): SavedMedia {
+    const contents = media.contents.map(({ disk, state }) => {
+      const held = this.#held.get(disk);
+      if (held?.medium.content === undefined) {
+        throw new SnapshotError(`the snapshot has the content of disk ${disk}; its medium here keeps none`);
+      }
+      try {
+        return { disk, state: held.medium.content.accept(state) };
+      } catch (error) {
+        if (!(error instanceof MediumError)) throw error;
+        throw new SnapshotError(`disk ${disk}: ${error.message}`);
+      }
+    });
+    return { ...media, contents };
+  }
+
+  /** Puts back what accept() has returned; answers to what was asked until now are void. */
+  restore(media: SavedMedia): void {
+    this.#era++;
+    this.#open.clear();
+    this.#given.clear();
+    for (const lane of this.#lanes.values()) lane.abandon();
+    for (const { disk, state } of media.contents) this.#held.get(disk)?.medium.content?.revert(state);
+    this.#failures.splice(0, this.#failures.length, ...media.failures);
+    for (const request of media.requests) this.#reopen(request);
+    this.#wake();
+  }
+
+  #reopen(request: SavedRequest): void {
+    const held = this.#held.get(request.disk);
+    if (held === undefined) return;
+    const { offset, bytes, content, asked } = request;
+    const open: Open = {
+      held,
+      operation: request.operation,
+      offset,
+      bytes,
+      fetch: null,
+      parts: [...request.parts],
+      asked: 0,
+      fetched: content !== null,
+      storing: asked === 'store',
+      live: request.live,
+    };
+    if (open.live) this.#open.set(request.request, open);
+    else this.#given.set(open, request.request);
+    if (held.lane === null) return;
+    if (content !== null) open.fetch = held.lane.fetched(offset, bytes, content);
+    if (asked === 'read') {
+      const { fetch, done } = held.lane.fetch(offset, bytes);
+      open.fetch = fetch;
+      this.#work(request.request, open, done);
+    } else if (asked === 'store') {
+      const done = this.#finishLater(open);
+      if (done !== null) this.#work(request.request, open, done);
+    }
+  }
+
   #start(disk: number, request: number, operation: number, sector: number, sectors: number): number {
     const held = this.#held.get(disk);
     if (held === undefined) return 0;
@@ -141,6 +260,8 @@ export class HostMedia {
       bytes: sectors * sectorBytes,
       fetch: null,
       parts: [],
+      asked: 0,
+      fetched: false,
       storing: false,
       live: true,
     };
@@ -161,14 +282,22 @@ export class HostMedia {
 
   /** Tells the module when `done` is; nobody is told of a request that was given up. */
   #work(request: number, open: Open, done: Promise<MediumFailure | null>): void {
+    const era = this.#era;
+    open.asked = ++this.#asked;
     const work: Promise<void> = done.then((failure) => {
-      if (failure !== null) this.#fail(request, open, failure.error, failure.at - open.offset);
-      if (open.storing && open.live) this.#open.delete(request);
-      if (open.live) this.#answers.ready(request);
+      if (era === this.#era) this.#answer(request, open, failure);
       this.#works.delete(work);
       this.#wake();
     });
     this.#works.add(work);
+  }
+
+  #answer(request: number, open: Open, failure: MediumFailure | null): void {
+    if (failure !== null) this.#fail(request, open, failure.error, failure.at - open.offset);
+    open.fetched = open.fetch !== null;
+    this.#given.delete(open);
+    if (open.storing && open.live) this.#open.delete(request);
+    if (open.live) this.#answers.ready(request);
   }
 
   #wake(): void {
@@ -187,6 +316,7 @@ export class HostMedia {
       }
       const at = open.offset + offset;
       const views = this.#viewsOf(runs);
+      this.#moving = true;
       const moved = counted(toMemory ? medium.readv(at, views) : medium.writev(at, views), bytes);
       if (moved < bytes)
         this.#note(open, `${toMemory ? 'read' : 'write'} ended early, at byte ${at + moved}`);
@@ -195,6 +325,8 @@ export class HostMedia {
       const moved = Math.min(transferredOf(error), bytes);
       this.#fail(request, open, error, offset + moved);
       return moved;
+    } finally {
+      this.#moving = false;
     }
   }
 
@@ -248,6 +380,7 @@ export class HostMedia {
   }
 
   #finishNow(request: number, medium: SyncMedium, open: Open): number {
+    this.#moving = true;
     try {
       if (open.operation === MEDIA_FLUSH) medium.flush();
       else if (open.operation === MEDIA_DISCARD || open.operation === MEDIA_ZERO) {
@@ -257,6 +390,8 @@ export class HostMedia {
     } catch (error) {
       this.#fail(request, open, error, transferredOf(error));
       return MEDIA_ERROR;
+    } finally {
+      this.#moving = false;
     }
   }
 
@@ -282,6 +417,7 @@ export class HostMedia {
     if (lane === null) return;
     if (open.fetch !== null) lane.forget(open.fetch);
     if (open.parts.length > 0 && !open.storing) this.#work(request, open, lane.write(open.parts));
+    if (open.parts.length > 0 || open.storing) this.#given.set(open, request);
     this.#wake();
   }
 
@@ -295,6 +431,25 @@ export class HostMedia {
     this.#failures.push(message.startsWith(name) ? message : `${name}: ${message}`);
     if (this.#failures.length > FAILURES_MAX) this.#failures.shift();
   }
+}
+
+function saved(request: number, open: Open): SavedRequest {
+  const { held, operation, offset, bytes, fetch, live } = open;
+  let asked: SavedRequest['asked'] = null;
+  if (open.storing || !live) asked = 'store';
+  else if (fetch !== null && !open.fetched) asked = 'read';
+  const content = fetch !== null && asked === null ? (held.lane?.content(fetch).slice() ?? null) : null;
+  return {
+    request,
+    disk: held.disk,
+    operation,
+    offset,
+    bytes,
+    live,
+    asked,
+    content,
+    parts: open.parts.slice(),
+  };
 }
 
 function tooLong(open: Open): MediumError {

@@ -6,3 +6,4 @@ export * from './faults.ts';
 export * from './machine.ts';
 export { type Flavour, loadModule } from './module.ts';
 export { PhysMem, type RamRegion } from './phys-mem.ts';
+export { Snapshot } from './snapshot.ts';

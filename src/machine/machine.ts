@@ -14,6 +14,8 @@ import {
 } from '../../assembly/bus/codes.ts';
 import {
   AT_FREE,
+  AT_GUARD_FLAGS,
+  AT_GUARD_MAPPING_CAPACITY,
   AT_HOST_PENDING,
   AT_IRQ_CHANGES,
   AT_IRQ_LINES,
@@ -31,14 +33,17 @@ import {
 } from '../controllers/index.ts';
 import { Guard, type GuardOptions } from '../guard/index.ts';
 import { Tracer } from '../trace/index.ts';
+import { Arena } from './arena.ts';
 import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
 import { Disk, type DiskOptions } from './disk.ts';
-import { MachineError } from './errors.ts';
+import { MachineError, SnapshotError } from './errors.ts';
 import { type Fault, writeFault } from './faults.ts';
-import { HostMedia } from './host-media.ts';
+import { HostMedia, type SavedMedia } from './host-media.ts';
 import { type Flavour, type HardwareExports, instantiate, loadModule } from './module.ts';
 import { type AccessHook, type BackedRegion, PhysMem, type RamRegion } from './phys-mem.ts';
+import { checkLayout, checkShape, type Layout, layoutOf, shapeOf } from './shape.ts';
+import { type HostParts, Snapshot } from './snapshot.ts';
 
 const MIB = 2 ** 20;
 
@@ -107,22 +112,27 @@ export class Machine {
   readonly buffer: ArrayBuffer;
   readonly #hw: HardwareExports;
   readonly #media: HostMedia;
+  readonly #arena: Arena;
   readonly #u32: Uint32Array;
   readonly #controllers: Controller[] = [];
   readonly #disks: Disk[] = [];
   readonly #access: AccessHook = { run: null };
-  #lineUse = 0;
   #memoryBase = 0xfe000000;
   #ioBase = 0xc000;
+  /** What layoutOf() and shapeOf() say, and the snapshot that was restored or taken last, with its media as they are here. */
+  #layout: Layout | null = null;
+  #shape: readonly string[] | null = null;
+  #last: { snapshot: Snapshot; media: SavedMedia } | null = null;
 
   /** `module` comes from loadModule(); createMachine() does both. Throws MachineError for a bad layout. */
   constructor(module: WebAssembly.Module, options: MachineOptions = {}) {
-    const layout = layoutOf(options.ram ?? 'default');
+    const layout = regionsOf(options.ram ?? 'default');
     const ramBytes = layout.reduce((sum, region) => sum + region.bytes, 0);
     const diskBytes = options.diskBytes ?? (options.ram === 'small' ? MIB : 64 * MIB);
     const bytes =
       AT_FREE + ramBytes + diskBytes + guardBytes(ramBytes, options.guard ?? true) + CONTROLLER_BYTES;
-    const pages = Math.ceil(bytes / 65536);
+    // Five bytes a page for the table of pages that changed.
+    const pages = Math.ceil((bytes + Math.ceil(bytes / PAGE) * 5) / 65536) + 1;
     if (pages > 65536)
       throw new MachineError(`RAM and disks need ${bytes} bytes; a module's memory ends at 4 GiB`);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
@@ -134,10 +144,12 @@ export class Machine {
     });
     this.#hw = instantiate(module, memory, this.#media.imports);
     this.#hw.init(Math.min(pages * 65536, 2 ** 32 - 65536));
+    this.#arena = new Arena(this.#hw, this.buffer);
     this.memory = new PhysMem(
       this.buffer,
       layout.map((region) => this.#addRam(region)),
       this.#access,
+      this.#arena.dirty,
     );
     this.bus = new Bus(this.memory);
     this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
@@ -183,7 +195,7 @@ export class Machine {
     this.#memoryBase = next.memoryBase;
     this.#ioBase = next.ioBase;
     this.bus.add(controller, slot);
-    for (const used of controller.lines) this.#lineUse |= 1 << used;
+    this.#shape = null;
     this.#controllers.push(controller);
     return controller;
   }
@@ -212,7 +224,8 @@ export class Machine {
           : `no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`,
       );
     }
-    const disk = new Disk(this.buffer, offset, options, bytes);
+    const disk = new Disk(this.buffer, offset, options, bytes, this.#arena.dirty);
+    this.#shape = null;
     if (options.medium !== undefined) this.#media.add(disk.id, options.medium, sectorBytes);
     this.#disks.push(disk);
     return disk;
@@ -295,6 +308,84 @@ export class Machine {
     return this.#u32[AT_HOST_PENDING >>> 2] as number;
   }
 
+  // Snapshots.
+
+  /**
+   * The hardware as it is now, in the middle of commands too. Changes nothing: what follows is the same as without it.
+   * From the second time on it costs as much as has changed since. Throws SnapshotError from within a medium's functions.
+   */
+  save(): Snapshot {
+    const host = this.#saveHost();
+    const snapshot = new Snapshot({
+      layout: this.#ourLayout(),
+      shape: this.#ourShape(),
+      arena: this.#arena.save(),
+      host,
+    });
+    this.#last = { snapshot, media: host.media };
+    return snapshot;
+  }
+
+  /**
+   * Makes the hardware what it was when the snapshot was taken, here or in another machine of the same parts: what
+   * happens from here on is the same, event for event. The last snapshot costs as much as has changed since. What
+   * media were asked for until now is void, what they were doing when the snapshot was taken they are asked for again.
+   * Listeners, hooks, kernels and drivers stay as they are. Throws SnapshotError if the snapshot is of another build
+   * or of a machine of other parts, before anything has changed.
+   */
+  restore(snapshot: Snapshot): void {
+    const { arena, host } = snapshot.parts;
+    this.#media.checkIdle();
+    const isLast = snapshot === this.#last?.snapshot && this.#shape !== null;
+    const media = isLast ? (this.#last?.media ?? host.media) : this.#acceptMedia(snapshot);
+    this.tracer.collect();
+    this.#arena.restore(arena);
+    this.guard.restore(host.guard);
+    this.bus.configAddress = host.configAddress;
+    for (const [i, controller] of this.#controllers.entries()) {
+      const here = host.places.filter(([number]) => number === i);
+      controller.setDisks(here.map(([, place, disk]) => [place, this.#disks[disk] as Disk])); // the shapes agree
+    }
+    this.#media.restore(media);
+    this.#last = { snapshot, media };
+  }
+
+  /** Throws SnapshotError unless the snapshot fits; its media as those here take them. */
+  #acceptMedia({ parts: { layout, shape, arena, host } }: Snapshot): SavedMedia {
+    checkLayout(layout, this.#ourLayout());
+    checkShape(shape, this.#ourShape());
+    if (!this.#arena.fits(arena))
+      throw new SnapshotError('the snapshot is of another machine: other memory is in use');
+    return this.#media.accept(host.media);
+  }
+
+  #saveHost(): HostParts {
+    const places = this.#controllers.flatMap((controller, i) =>
+      Array.from(controller.disks, ([place, disk]) => [i, place, this.#disks.indexOf(disk)] as const),
+    );
+    const { configAddress } = this.bus;
+    return { configAddress, places, guard: this.guard.save(), media: this.#media.save() };
+  }
+
+  #ourLayout(): Layout {
+    this.#layout ??= layoutOf(this.#hw);
+    return this.#layout;
+  }
+
+  #ourShape(): readonly string[] {
+    const mappings = this.#u32[AT_GUARD_MAPPING_CAPACITY >>> 2] as number;
+    const checks = this.#u32[AT_GUARD_FLAGS >>> 2] as number;
+    this.#shape ??= shapeOf({
+      memoryBytes: this.buffer.byteLength,
+      regions: this.memory.regions,
+      guard: this.guard.enabled ? `a guard of ${mappings} mappings with checks ${checks}` : 'no guard',
+      controllers: this.#controllers,
+      disks: this.#disks,
+      bus: this.bus,
+    });
+    return this.#shape;
+  }
+
   // Interrupts.
 
   /** Lines that are asserted now, one bit a line. */
@@ -350,7 +441,7 @@ export class Machine {
 
 const REGION_RULE = 'regions are in ascending order, apart, of whole pages of 4096 bytes, and at most 16';
 
-function layoutOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]): readonly RamRegion[] {
+function regionsOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]): readonly RamRegion[] {
   const layout: readonly RamRegion[] = typeof ram === 'string' ? RAM_LAYOUTS[ram] : ram;
   if (layout.length === 0) throw new MachineError('a machine needs at least one region of RAM');
   for (const { base, bytes } of layout) {

@@ -31,6 +31,8 @@ export class MediaLane {
   readonly medium: AsyncMedium;
   readonly #fetches = new Set<Fetch>();
   #last: Promise<unknown> = Promise.resolve();
+  /** Counts what abandon() did: work that was begun before is void. */
+  #era = 0;
 
   constructor(medium: AsyncMedium) {
     this.medium = medium;
@@ -43,9 +45,28 @@ export class MediaLane {
     return { fetch, done: this.#fill(fetch) };
   }
 
+  /** A read whose bytes are there already, as content() gave them. */
+  fetched(offset: number, bytes: number, content: Uint8Array): Fetch {
+    const fetch: Fetch = { offset, buffer: new Uint8Array(bytes), good: content.length, changes: [] };
+    fetch.buffer.set(content);
+    this.#fetches.add(fetch);
+    return fetch;
+  }
+
+  /**
+   * Gives up everything that was begun: what the medium has not been asked for yet it never is. What it is doing now it
+   * does to the end, and what comes next waits for that.
+   */
+  abandon(): void {
+    this.#era++;
+    this.#fetches.clear();
+  }
+
   async #fill(fetch: Fetch): Promise<MediumFailure | null> {
     const { offset, buffer } = fetch;
+    const era = this.#era;
     await this.#last;
+    if (era !== this.#era) return null;
     try {
       fetch.good = counted(await this.medium.read(offset, buffer), buffer.length);
       return fetch.good === buffer.length ? null : this.#ended('read', offset + fetch.good);
@@ -75,9 +96,9 @@ export class MediaLane {
 
   /** Writes one part after the other, up to the first that fails. */
   write(parts: readonly Change[]): Promise<MediumFailure | null> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(async (era) => {
       for (const part of parts) {
-        const failure = await this.#writeOne(part);
+        const failure = era === this.#era ? await this.#writeOne(part) : null;
         if (failure !== null) return failure;
       }
       return null;
@@ -85,10 +106,10 @@ export class MediaLane {
   }
 
   discard(offset: number, bytes: number): Promise<MediumFailure | null> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(async (era) => {
       try {
         await this.medium.discard(offset, bytes);
-        this.#changed({ offset, bytes, data: null });
+        if (era === this.#era) this.#changed({ offset, bytes, data: null });
         return null;
       } catch (error) {
         return { at: offset + transferredOf(error), error };
@@ -109,6 +130,7 @@ export class MediaLane {
 
   async #writeOne(part: Change): Promise<MediumFailure | null> {
     const { offset, bytes, data } = part;
+    const era = this.#era;
     if (data === null) return null;
     let good = 0;
     let failure: MediumFailure | null = null;
@@ -119,13 +141,14 @@ export class MediaLane {
       good = Math.min(transferredOf(error), bytes);
       failure = { at: offset + good, error };
     }
-    if (good > 0) this.#changed({ offset, bytes: good, data });
+    if (good > 0 && era === this.#era) this.#changed({ offset, bytes: good, data });
     return failure;
   }
 
   /** Runs `work` after everything that was begun before; it never rejects. */
-  #inTurn(work: () => Promise<MediumFailure | null>): Promise<MediumFailure | null> {
-    const done = this.#last.then(work);
+  #inTurn(work: (era: number) => Promise<MediumFailure | null>): Promise<MediumFailure | null> {
+    const era = this.#era;
+    const done = this.#last.then(() => (era === this.#era ? work(era) : null));
     this.#last = done;
     return done;
   }

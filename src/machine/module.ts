@@ -33,6 +33,9 @@ export interface HardwareExports {
   guardUnmap(slot: number): number;
   guardWritten(index: number, bytes: number, written: number): void;
   guardCopied(to: number, from: number, bytes: number): void;
+  blockBytes(block: number): number;
+  nextNonZero(from: number, to: number): number;
+  resetRequests(from: number, to: number): void;
 }
 
 /** What the module asks of the host: media that are not in its own memory. See assembly/host.ts. */

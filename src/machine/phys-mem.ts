@@ -1,6 +1,8 @@
 // The CPU's door to RAM. Kernels and drivers touch memory only through this class, so that the guard can see
 // both sides of every buffer; the typed-array views stay in here and in the folder around it.
 
+import { PAGE_CLEAN, PAGE_SHIFT } from '../../assembly/bus/layout.ts';
+import type { DirtyPages } from './dirty-pages.ts';
 import { BusError } from './errors.ts';
 
 /** One region of RAM: where it is in the physical address space, and how long it is. */
@@ -50,9 +52,14 @@ export class PhysMem {
   #index = 0;
   #watch: ByteWatch | null = null;
   readonly #access: AccessHook;
+  readonly #dirty: DirtyPages;
+  /** Its flags: a store that meets no clean page has nothing to say. */
+  readonly #flags: Uint8Array;
 
-  constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[], access: AccessHook) {
+  constructor(buffer: ArrayBuffer, regions: readonly BackedRegion[], access: AccessHook, dirty: DirtyPages) {
     this.#access = access;
+    this.#dirty = dirty;
+    this.#flags = dirty.flags;
     this.#u8 = new Uint8Array(buffer);
     this.#u16 = new Uint16Array(buffer);
     this.#u32 = new Uint32Array(buffer);
@@ -102,6 +109,7 @@ export class PhysMem {
   write8(address: number, value: number): void {
     if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 1);
+    if (this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 1);
     this.#u8[at] = value;
     if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 1);
   }
@@ -109,6 +117,7 @@ export class PhysMem {
   write16(address: number, value: number): void {
     if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 2);
+    if ((at & 1) !== 0 || this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 2);
     if ((at & 1) === 0) this.#u16[at >>> 1] = value;
     else {
       this.#u8[at] = value;
@@ -120,6 +129,7 @@ export class PhysMem {
   write32(address: number, value: number): void {
     if (this.#access.run !== null) this.#access.run();
     const at = this.#find(address, 4);
+    if ((at & 3) !== 0 || this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 4);
     if ((at & 3) === 0) this.#u32[at >>> 2] = value;
     else for (let i = 0; i < 4; i++) this.#u8[at + i] = value >>> (8 * i);
     if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 4);
@@ -136,6 +146,10 @@ export class PhysMem {
       return;
     }
     const at = address - this.#base + this.#offset;
+    const flags = this.#flags;
+    if (flags[at >>> PAGE_SHIFT] === PAGE_CLEAN || flags[(at + 15) >>> PAGE_SHIFT] === PAGE_CLEAN) {
+      this.#dirty.mark(at, 16);
+    }
     const words = this.#u32;
     const i = at >>> 2;
     words[i] = a;
@@ -150,6 +164,7 @@ export class PhysMem {
     if (this.#access.run !== null) this.#access.run();
     this.#check(address, length);
     this.#pieces(address, length, (at, n) => {
+      this.#dirty.mark(at, n);
       this.#u8.fill(byte, at, at + n);
       return true;
     });
@@ -167,6 +182,7 @@ export class PhysMem {
       this.writeBytes(to, this.readBytes(from, length));
       return;
     }
+    this.#dirty.mark(target, length);
     this.#u8.copyWithin(target, source, source + length);
     if (this.#watch !== null) this.#watch.copied(targetIndex, this.#index + source - this.#offset, length);
   }
@@ -207,6 +223,7 @@ export class PhysMem {
     this.#check(address, length);
     let done = start;
     this.#pieces(address, length, (at, n) => {
+      this.#dirty.mark(at, n);
       this.#u8.set(n === bytes.length ? bytes : bytes.subarray(done, done + n), at);
       done += n;
       return true;

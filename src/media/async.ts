@@ -13,26 +13,41 @@ export interface AsyncMediumOptions {
 /** A synchronous medium behind the asynchronous contract. Closing it closes that. */
 export function asyncMedium(medium: SyncMedium, options: AsyncMediumOptions = {}): AsyncMedium {
   const { delay = () => Promise.resolve() } = options;
-  const { name, bytes, readOnly } = medium;
+  const { name, bytes, readOnly, content } = medium;
+  // What waits while the content is put back must change nothing any more.
+  let era = 0;
+  const wait: typeof delay = async (...operation) => {
+    const before = era;
+    await delay(...operation);
+    if (before !== era) throw new MediumError(`${name}: its content was put back`, 'failed');
+  };
   return {
     sync: false,
     name,
     bytes,
     readOnly,
+    content: content && {
+      capture: () => content.capture(),
+      accept: (state) => content.accept(state),
+      revert: (state) => {
+        era++;
+        content.revert(state);
+      },
+    },
     async read(offset, buffer) {
-      await delay('read', offset, buffer.length);
+      await wait('read', offset, buffer.length);
       return medium.readv(offset, [buffer]);
     },
     async write(offset, buffer) {
-      await delay('write', offset, buffer.length);
+      await wait('write', offset, buffer.length);
       return medium.writev(offset, [buffer]);
     },
     async flush() {
-      await delay('flush', 0, 0);
+      await wait('flush', 0, 0);
       medium.flush();
     },
     async discard(offset, length) {
-      await delay('discard', offset, length);
+      await wait('discard', offset, length);
       medium.discard(offset, length);
     },
     async close() {

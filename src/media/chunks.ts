@@ -1,6 +1,7 @@
 // Sparse content: a map of chunks that were written, and a bit for each chunk that was discarded. What is in
 // neither is somebody else's: the overlay's base, or zeroes.
 
+import type { ContentState, MediumContent } from './content.ts';
 import { MediumError } from './error.ts';
 
 export const MIN_CHUNK_BYTES = 4096;
@@ -20,12 +21,39 @@ const HEADER_BYTES = 40;
 /** Chunks of one span of data. */
 const SPAN_CHUNKS = 256;
 
-export class Chunks {
+/** What chunks held at one moment. Its map, its chunks and its bits are shared, and changed no more. */
+class ChunksState implements ContentState {
+  constructor(
+    readonly bytes: number,
+    readonly chunkBytes: number,
+    readonly data: ReadonlyMap<number, Uint8Array>,
+    readonly zeroed: Uint8Array | null,
+    readonly zeroedCount: number,
+  ) {}
+
+  toBytes(): Uint8Array {
+    const chunks = new Chunks(this.bytes, this.chunkBytes);
+    chunks.revert(this);
+    return chunks.save();
+  }
+}
+
+const NOTHING: ReadonlyMap<number, Uint8Array> = new Map();
+
+export class Chunks implements MediumContent {
   readonly bytes: number;
   readonly chunkBytes: number;
-  #data = new Map<number, Uint8Array>();
+  /** Chunks that a captured state shares, under those of #own; null there: dropped since. */
+  #base = NOTHING;
+  #own = new Map<number, Uint8Array | null>();
+  /** Chunks that hold data, in both. */
+  #count = 0;
   #zeroed: Uint8Array | null = null;
   #zeroedCount = 0;
+  /** The bits are a captured state's, too. */
+  #zeroedShared = false;
+  /** What nothing has changed since. */
+  #state: ChunksState | null = null;
 
   /** Throws RangeError unless `chunkBytes` is a power of two from 4 KiB to 64 KiB. */
   constructor(bytes: number, chunkBytes: number) {
@@ -39,37 +67,59 @@ export class Chunks {
 
   /** Bytes of chunks that were written or discarded. */
   get heldBytes(): number {
-    return (this.#data.size + this.#zeroedCount) * this.chunkBytes;
+    return (this.#count + this.#zeroedCount) * this.chunkBytes;
   }
 
   /** The content of a chunk; null: zeroes; undefined: it is not here. */
   get(index: number): Uint8Array | null | undefined {
-    return this.#data.get(index) ?? (this.#isZeroed(index) ? null : undefined);
+    return this.#find(index) ?? (this.#isZeroed(index) ? null : undefined);
+  }
+
+  #find(index: number): Uint8Array | undefined {
+    const own = this.#own.get(index);
+    return own === undefined ? this.#base.get(index) : (own ?? undefined);
+  }
+
+  /** A chunk with data as one that may be changed. */
+  #writable(index: number, chunk: Uint8Array): Uint8Array {
+    this.#state = null;
+    if (this.#own.get(index) === chunk) return chunk;
+    const copy = chunk.slice();
+    this.#own.set(index, copy);
+    return copy;
   }
 
   /** Puts `bytes` into a chunk from its byte `at` on. `before` makes the content of a chunk that is not here. */
   put(index: number, at: number, bytes: Uint8Array, before: () => Uint8Array): void {
-    let chunk = this.#data.get(index);
+    let chunk = this.#find(index);
     if (chunk === undefined) {
       const whole = bytes.length === this.chunkBytes;
       chunk = whole || this.#isZeroed(index) ? new Uint8Array(this.chunkBytes) : before();
-      this.#data.set(index, chunk);
+      this.#state = null;
+      this.#own.set(index, chunk);
+      this.#count++;
       this.#unmark(index);
     }
-    chunk.set(bytes, at);
+    this.#writable(index, chunk).set(bytes, at);
+  }
+
+  /** Zeroes `bytes` bytes of a chunk from its byte `at` on, if it holds data. */
+  clean(index: number, at: number, bytes: number): void {
+    const chunk = this.#find(index);
+    if (chunk !== undefined) this.#writable(index, chunk).fill(0, at, at + bytes);
   }
 
   /** Makes `count` chunks from `first` on zeroes. */
   zero(first: number, count: number): void {
     this.drop(first, count);
-    this.#zeroed ??= new Uint8Array(Math.ceil(this.bytes / this.chunkBytes / 8));
+    const zeroed = this.#ownZeroed();
     const end = first + count;
     let index = first;
     while (index < end) {
       // Eight at a time once a byte of the bit map begins: a terabyte is discarded in a moment.
       const bits = (index & 7) === 0 && index + 8 <= end ? 0xff : 1 << (index & 7);
-      const was = this.#zeroed[index >>> 3] as number;
-      this.#zeroed[index >>> 3] = was | bits;
+      const was = zeroed[index >>> 3] as number;
+      zeroed[index >>> 3] = was | bits;
       this.#zeroedCount += ones(bits & ~was);
       index += bits === 0xff ? 8 : 1;
     }
@@ -77,19 +127,72 @@ export class Chunks {
 
   /** Forgets what was written to `count` chunks from `first` on. */
   drop(first: number, count: number): void {
-    if (count < this.#data.size) {
-      for (let index = first; index < first + count; index++) this.#data.delete(index);
-    } else {
-      for (const index of this.#data.keys()) {
-        if (index >= first && index < first + count) this.#data.delete(index);
-      }
+    if (count < this.#own.size + this.#base.size) {
+      for (let index = first; index < first + count; index++) this.#dropOne(index);
+      return;
+    }
+    for (const held of [this.#own, this.#base]) {
+      for (const index of held.keys()) if (index >= first && index < first + count) this.#dropOne(index);
     }
   }
 
+  #dropOne(index: number): void {
+    if (this.#find(index) === undefined) return;
+    this.#state = null;
+    this.#count--;
+    if (this.#base.has(index)) this.#own.set(index, null);
+    else this.#own.delete(index);
+  }
+
   clear(): void {
-    this.#data = new Map();
-    this.#zeroed = null;
-    this.#zeroedCount = 0;
+    this.revert(new ChunksState(this.bytes, this.chunkBytes, NOTHING, null, 0));
+  }
+
+  capture(): ContentState {
+    if (this.#state !== null) return this.#state;
+    const data = new Map<number, Uint8Array>();
+    for (const index of this.#indexes()) data.set(index, this.#find(index) as Uint8Array);
+    const state = new ChunksState(this.bytes, this.chunkBytes, data, this.#zeroed, this.#zeroedCount);
+    this.revert(state);
+    return state;
+  }
+
+  accept(state: ContentState): ContentState {
+    if (state instanceof ChunksState) {
+      this.#checkShape(state.bytes, state.chunkBytes);
+      return state;
+    }
+    const chunks = new Chunks(this.bytes, this.chunkBytes);
+    chunks.restore(state.toBytes());
+    return chunks.capture();
+  }
+
+  revert(state: ContentState): void {
+    if (state === this.#state) return;
+    this.#state = this.accept(state) as ChunksState; // of this class: accept() has seen to it
+    const { data, zeroed, zeroedCount } = this.#state;
+    this.#base = data;
+    this.#own = new Map();
+    this.#count = data.size;
+    this.#zeroed = zeroed;
+    this.#zeroedCount = zeroedCount;
+    this.#zeroedShared = true;
+  }
+
+  /** Numbers of the chunks that hold data, in ascending order. */
+  #indexes(): number[] {
+    const found = [...this.#own.keys()].filter((index) => this.#own.get(index) !== null);
+    for (const index of this.#base.keys()) if (!this.#own.has(index)) found.push(index);
+    return found.sort((a, b) => a - b);
+  }
+
+  /** The bits of discarded chunks, to be changed. */
+  #ownZeroed(): Uint8Array {
+    this.#state = null;
+    if (this.#zeroed === null) this.#zeroed = new Uint8Array(Math.ceil(this.bytes / this.chunkBytes / 8));
+    else if (this.#zeroedShared) this.#zeroed = this.#zeroed.slice();
+    this.#zeroedShared = false;
+    return this.#zeroed;
   }
 
   /** What is held, zeroes first, then data in ascending order. */
@@ -98,7 +201,7 @@ export class Chunks {
       const offset = first * this.chunkBytes;
       yield { offset, bytes: Math.min(count * this.chunkBytes, this.bytes - offset), buffers: null };
     }
-    const indexes = [...this.#data.keys()].sort((a, b) => a - b);
+    const indexes = this.#indexes();
     for (let i = 0, n = 1; i < indexes.length; i += n) {
       const first = indexes[i] as number;
       n = 1;
@@ -111,7 +214,7 @@ export class Chunks {
     const offset = first * this.chunkBytes;
     const bytes = Math.min(count * this.chunkBytes, this.bytes - offset);
     const buffers = Array.from({ length: count }, (_, i) => {
-      const chunk = this.#data.get(first + i) as Uint8Array;
+      const chunk = this.#find(first + i) as Uint8Array;
       return chunk.subarray(0, bytes - i * this.chunkBytes);
     });
     return { offset, bytes, buffers };
@@ -120,7 +223,7 @@ export class Chunks {
   /** What is held as one run of bytes, for a snapshot. */
   save(): Uint8Array {
     const ranges = [...this.#zeroedRanges()];
-    const indexes = [...this.#data.keys()].sort((a, b) => a - b);
+    const indexes = this.#indexes();
     const head = HEADER_BYTES + ranges.length * 16 + indexes.length * 8;
     const saved = new Uint8Array(head + indexes.length * this.chunkBytes);
     const view = new DataView(saved.buffer);
@@ -141,7 +244,7 @@ export class Chunks {
     }
     let to = head;
     for (const index of indexes) {
-      saved.set(this.#data.get(index) as Uint8Array, to);
+      saved.set(this.#find(index) as Uint8Array, to);
       to += this.chunkBytes;
     }
     return saved;
@@ -157,12 +260,7 @@ export class Chunks {
       view.getUint32(4, true) === VERSION &&
       saved.length === HEADER_BYTES + number(2) * 16 + number(3) * (8 + number(1));
     if (!isOurs) throw new MediumError('the saved content is not of this format, or cut off', 'mismatch');
-    if (number(0) !== this.bytes || number(1) !== this.chunkBytes) {
-      throw new MediumError(
-        `the saved content is of ${number(0)} bytes in chunks of ${number(1)}; this has ${this.bytes} in chunks of ${this.chunkBytes}`,
-        'mismatch',
-      );
-    }
+    this.#checkShape(number(0), number(1));
     this.clear();
     const ranges = number(2);
     const count = number(3);
@@ -174,8 +272,18 @@ export class Chunks {
     for (let i = 0; i < count; i++) {
       const at = data + i * this.chunkBytes;
       const index = this.#checked(number(4 + 2 * ranges + i), 1);
-      this.#data.set(index, saved.slice(at, at + this.chunkBytes));
+      this.#own.set(index, saved.slice(at, at + this.chunkBytes));
     }
+    this.#count = this.#own.size;
+    this.#state = null;
+  }
+
+  #checkShape(bytes: number, chunkBytes: number): void {
+    if (bytes === this.bytes && chunkBytes === this.chunkBytes) return;
+    throw new MediumError(
+      `the saved content is of ${bytes} bytes in chunks of ${chunkBytes}; this has ${this.bytes} in chunks of ${this.chunkBytes}`,
+      'mismatch',
+    );
   }
 
   /** The number of a chunk that was saved, if it and `count` − 1 more can be. */
@@ -197,8 +305,9 @@ export class Chunks {
   }
 
   #unmark(index: number): void {
-    if (this.#zeroed === null || !this.#isZeroed(index)) return;
-    this.#zeroed[index >>> 3] = (this.#zeroed[index >>> 3] as number) & ~(1 << (index & 7));
+    if (!this.#isZeroed(index)) return;
+    const zeroed = this.#ownZeroed();
+    zeroed[index >>> 3] = (zeroed[index >>> 3] as number) & ~(1 << (index & 7));
     this.#zeroedCount--;
   }
 

@@ -4,6 +4,7 @@
  */
 export * from './async.ts';
 export { type Backend, type BytesBackend, type BytesOptions, bytesBackend } from './backend.ts';
+export type * from './content.ts';
 export * from './error.ts';
 export { type FileOptions, openFile } from './file.ts';
 export type * from './medium.ts';

@@ -1,3 +1,5 @@
+import type { MediumContent } from './content.ts';
+
 /**
  * What a disk's bytes are when the host holds them. A medium is either synchronous (files in Node: the machine
  * can run to completion in one call) or asynchronous (networks, browsers: `settleAsync`, `runAsync`). Offsets
@@ -13,6 +15,8 @@ export interface MediumShape {
   /** Size, a multiple of the sector. */
   readonly bytes: number;
   readonly readOnly: boolean;
+  /** What it keeps in the host's memory, for snapshots; not there where it keeps nothing. */
+  readonly content?: MediumContent | undefined;
 }
 
 /** Buffers are views of RAM itself: they are valid during the call only. Errors are thrown. */

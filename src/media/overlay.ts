@@ -3,6 +3,7 @@
 
 import { lengthOf, lengthOn, sliceOf } from './buffers.ts';
 import { Chunks, type Span } from './chunks.ts';
+import type { ContentState, MediumContent } from './content.ts';
 import { MediumError } from './error.ts';
 import type { AsyncMedium, Medium, SyncMedium } from './medium.ts';
 
@@ -53,13 +54,28 @@ interface Piece {
 }
 
 /** The changes, and which parts of a request meet them; what both overlays share. */
-class Changes {
+class Changes implements MediumContent {
   readonly chunks: Chunks;
   readonly base: Medium;
+  /** Counts what revert() did: what waits for the base meanwhile must change nothing any more. */
+  era = 0;
 
   constructor(base: Medium, chunkBytes: number) {
     this.base = base;
     this.chunks = new Chunks(base.bytes, chunkBytes);
+  }
+
+  capture(): ContentState {
+    return this.chunks.capture();
+  }
+
+  accept(state: ContentState): ContentState {
+    return this.chunks.accept(state);
+  }
+
+  revert(state: ContentState): void {
+    this.era++;
+    this.chunks.revert(state);
   }
 
   *pieces(offset: number, buffers: readonly Uint8Array[]): Generator<Piece> {
@@ -224,6 +240,10 @@ class OverSync implements SyncOverlay {
     if (to === this.#base) this.#changes.chunks.clear();
   }
 
+  get content(): MediumContent {
+    return this.#changes;
+  }
+
   save(): Uint8Array {
     return this.#changes.chunks.save();
   }
@@ -272,7 +292,11 @@ class OverAsync implements AsyncOverlay {
     return done;
   }
 
-  async write(offset: number, buffer: Uint8Array): Promise<number> {
+  write(offset: number, buffer: Uint8Array): Promise<number> {
+    return this.#write(offset, buffer, this.#changes.era);
+  }
+
+  async #write(offset: number, buffer: Uint8Array, era: number): Promise<number> {
     const length = lengthOn(this.bytes, offset, buffer.length);
     if (length === 0) return 0;
     const content = new Map<number, Uint8Array>();
@@ -283,6 +307,7 @@ class OverAsync implements AsyncOverlay {
       if (n < place.length) throw shortBase(this.#base, place.offset + n);
       content.set(index, chunk);
     }
+    if (era !== this.#changes.era) throw new MediumError(`${this.name}: its content was put back`, 'failed');
     this.#changes.write(offset, [buffer.subarray(0, length)], content);
     return length;
   }
@@ -290,8 +315,9 @@ class OverAsync implements AsyncOverlay {
   async flush(): Promise<void> {}
 
   async discard(offset: number, bytes: number): Promise<void> {
+    const { era } = this.#changes;
     for (const edge of this.#changes.discard(offset, lengthOn(this.bytes, offset, bytes))) {
-      await this.write(edge.offset, new Uint8Array(edge.length));
+      await this.#write(edge.offset, new Uint8Array(edge.length), era);
     }
   }
 
@@ -307,6 +333,10 @@ class OverAsync implements AsyncOverlay {
     }
     await target.flush();
     if (to === this.#base) this.#changes.chunks.clear();
+  }
+
+  get content(): MediumContent {
+    return this.#changes;
   }
 
   save(): Uint8Array {

@@ -2,6 +2,7 @@
 
 import { lengthOf, lengthOn, sliceOf } from './buffers.ts';
 import { Chunks } from './chunks.ts';
+import type { MediumContent } from './content.ts';
 import type { SyncMedium } from './medium.ts';
 
 export interface RamMedium extends SyncMedium {
@@ -72,6 +73,10 @@ class SparseRam implements RamMedium {
     this.#chunks.clear();
   }
 
+  get content(): MediumContent {
+    return this.#chunks;
+  }
+
   save(): Uint8Array {
     return this.#chunks.save();
   }
@@ -82,8 +87,7 @@ class SparseRam implements RamMedium {
 
   #fillZero(from: number, to: number): void {
     if (from >= to) return;
-    const chunk = this.#chunks.get(Math.floor(from / CHUNK_BYTES));
-    if (chunk instanceof Uint8Array) chunk.fill(0, from % CHUNK_BYTES, (from % CHUNK_BYTES) + to - from);
+    this.#chunks.clean(Math.floor(from / CHUNK_BYTES), from % CHUNK_BYTES, to - from);
   }
 
   /** Calls `visit` for each piece of the buffers that lies in one chunk; returns the bytes in all. */

@@ -78,11 +78,15 @@ export class Tracer {
 
   /** Takes what the module has recorded since the last call. The machine calls it after each run. */
   collect(): void {
-    const written = this.#word(AT_TRACE_WRITTEN);
-    for (let i = this.#word(AT_TRACE_READ); i !== written; i = (i + 1) >>> 0) {
+    // A listener may have more events collected: each is taken before it is handed out.
+    for (
+      let i = this.#word(AT_TRACE_READ);
+      i !== this.#word(AT_TRACE_WRITTEN);
+      i = this.#word(AT_TRACE_READ)
+    ) {
+      this.#u32[AT_TRACE_READ >>> 2] = (i + 1) >>> 0;
       this.#decode(AT_TRACE + (i % TRACE_MAX) * TRACE_STRIDE);
     }
-    this.#u32[AT_TRACE_READ >>> 2] = written;
   }
 
   /** Events that the module had no room for, because too many happened in one call. */
