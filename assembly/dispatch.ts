@@ -12,6 +12,7 @@ import {
   EVENT_MEDIA_DONE,
   KIND_AHA1542,
   KIND_AHCI,
+  KIND_LSI53C895A,
   KIND_NVME,
   KIND_PIIX_IDE,
   KIND_VIRTIO_BLK,
@@ -22,6 +23,7 @@ import { barDecoded, configRead, configWrite, PciFunction, powerState } from './
 import { trace } from './bus/trace';
 import { TRACE_READ, TRACE_RESET, TRACE_WRITE } from './bus/trace-codes';
 import { windowInBar, windowRead, windowWrite } from './bus/window';
+import * as lsi from './lsi53c895a/model';
 import { Disk, Request } from './media/media';
 import * as nvme from './nvme/model';
 import * as piix from './piix-ide/model';
@@ -34,6 +36,8 @@ export function create(kind: u32, line: u32): u32 {
       return aha1542.create(line);
     case KIND_AHCI:
       return ahci.create(line);
+    case KIND_LSI53C895A:
+      return lsi.create(line);
     case KIND_NVME:
       return nvme.create(line);
     case KIND_PIIX_IDE:
@@ -52,6 +56,8 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
       return aha1542.attach(changetype<aha1542.Aha1542>(d), place, unit, disk);
     case KIND_AHCI:
       return ahci.attach(changetype<ahci.Ahci>(d), place, unit, disk);
+    case KIND_LSI53C895A:
+      return lsi.attach(changetype<lsi.Lsi>(d), place, unit, disk);
     case KIND_NVME:
       return nvme.attach(changetype<nvme.Nvme>(d), place, unit, disk);
     case KIND_PIIX_IDE:
@@ -79,6 +85,8 @@ function readRegister(d: Device, bar: u32, at: u32, size: u32): u32 {
       return aha1542.read(changetype<aha1542.Aha1542>(d), at, size);
     case KIND_AHCI:
       return ahci.read(changetype<ahci.Ahci>(d), bar, at, size);
+    case KIND_LSI53C895A:
+      return lsi.read(changetype<lsi.Lsi>(d), bar, at, size);
     case KIND_NVME:
       return nvme.read(changetype<nvme.Nvme>(d), bar, at, size);
     case KIND_PIIX_IDE:
@@ -105,6 +113,9 @@ export function write(d: Device, bar: u32, at: u32, size: u32, value: u32): void
     case KIND_AHCI:
       ahci.write(changetype<ahci.Ahci>(d), bar, at, size, value);
       break;
+    case KIND_LSI53C895A:
+      lsi.write(changetype<lsi.Lsi>(d), bar, at, size, value);
+      break;
     case KIND_NVME:
       nvme.write(changetype<nvme.Nvme>(d), bar, at, size, value);
       break;
@@ -125,6 +136,9 @@ function event(d: Device, code: u32, tag: u32): void {
       break;
     case KIND_AHCI:
       ahci.event(changetype<ahci.Ahci>(d), code, tag);
+      break;
+    case KIND_LSI53C895A:
+      lsi.event(changetype<lsi.Lsi>(d), code, tag);
       break;
     case KIND_NVME:
       nvme.event(changetype<nvme.Nvme>(d), code, tag);
@@ -147,6 +161,9 @@ function mediaData(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaData(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_LSI53C895A:
+      lsi.mediaData(changetype<lsi.Lsi>(d), r);
+      break;
     case KIND_NVME:
       nvme.mediaData(changetype<nvme.Nvme>(d), r);
       break;
@@ -168,6 +185,9 @@ function mediaDone(d: Device, r: Request): void {
     case KIND_AHCI:
       ahci.mediaDone(changetype<ahci.Ahci>(d), r);
       break;
+    case KIND_LSI53C895A:
+      lsi.mediaDone(changetype<lsi.Lsi>(d), r);
+      break;
     case KIND_NVME:
       nvme.mediaDone(changetype<nvme.Nvme>(d), r);
       break;
@@ -188,6 +208,9 @@ export function reset(d: Device, kind: u32): void {
       break;
     case KIND_AHCI:
       ahci.reset(changetype<ahci.Ahci>(d), kind);
+      break;
+    case KIND_LSI53C895A:
+      lsi.reset(changetype<lsi.Lsi>(d), kind);
       break;
     case KIND_NVME:
       nvme.reset(changetype<nvme.Nvme>(d), kind);

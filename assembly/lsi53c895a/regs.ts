@@ -346,3 +346,41 @@ export const PROFILE_WIDE = 9;
 export const PROFILE_LOAD_STORE = 10;
 export const PROFILE_MISMATCH_JUMPS = 11;
 export const PROFILE_DUAL_ADDRESS = 12;
+/** Bytes after which a target lets go of the bus for a while; 0: it moves everything at once. */
+export const PROFILE_BURST = 13;
+
+/** The SCSI id that boards keep for the chip: no disk can be there. Ids of a wide bus, units of a target. */
+export const LSI_HOST_ID = 7;
+export const LSI_TARGETS = 16;
+export const LSI_UNITS = 8;
+/** Commands that the targets on the bus hold at once. */
+export const LSI_TASKS = 64;
+
+/** Messages, SPI-2 chapter 10. */
+export const MSG_COMMAND_COMPLETE = 0x00;
+export const MSG_EXTENDED = 0x01;
+export const MSG_SAVE_POINTERS = 0x02;
+export const MSG_RESTORE_POINTERS = 0x03;
+export const MSG_DISCONNECT = 0x04;
+export const MSG_INITIATOR_ERROR = 0x05;
+export const MSG_ABORT = 0x06;
+export const MSG_REJECT = 0x07;
+export const MSG_NO_OPERATION = 0x08;
+export const MSG_PARITY_ERROR = 0x09;
+export const MSG_DEVICE_RESET = 0x0c;
+export const MSG_ABORT_TAG = 0x0d;
+export const MSG_CLEAR_QUEUE = 0x0e;
+export const MSG_SIMPLE_TAG = 0x20;
+export const MSG_HEAD_TAG = 0x21;
+export const MSG_ORDERED_TAG = 0x22;
+export const MSG_IGNORE_RESIDUE = 0x23;
+export const MSG_IDENTIFY = 0x80;
+export const MSG_IDENTIFY_DISCONNECT = 0x40;
+export const MSG_IDENTIFY_LUN = 0x3f;
+/** Extended messages: code, and how many bytes follow the length. */
+export const MSG_EXT_SDTR = 0x01;
+export const MSG_EXT_SDTR_BYTES = 3;
+export const MSG_EXT_WDTR = 0x03;
+export const MSG_EXT_WDTR_BYTES = 2;
+export const MSG_EXT_PPR = 0x04;
+export const MSG_EXT_PPR_BYTES = 6;

@@ -93,6 +93,8 @@ export const CONTROL_REFUSED = 0x07;
 export const STATUS_GOOD = 0x00;
 export const STATUS_CHECK_CONDITION = 0x02;
 export const STATUS_BUSY = 0x08;
+export const STATUS_TASK_SET_FULL = 0x28;
+export const STATUS_TASK_ABORTED = 0x40;
 
 /** Sense keys, [1] table 27. */
 export const KEY_NO_SENSE = 0x0;
@@ -101,6 +103,7 @@ export const KEY_MEDIUM_ERROR = 0x3;
 export const KEY_ILLEGAL_REQUEST = 0x5;
 export const KEY_UNIT_ATTENTION = 0x6;
 export const KEY_DATA_PROTECT = 0x7;
+export const KEY_ABORTED_COMMAND = 0xb;
 export const KEY_MISCOMPARE = 0xe;
 
 /** Additional sense code and qualifier in one number, [1] table 28. */
@@ -118,6 +121,8 @@ export const ASC_INVALID_PARAMETER = 0x2600;
 export const ASC_WRITE_PROTECTED = 0x2700;
 export const ASC_SPACE_FAILED = 0x2707;
 export const ASC_RESET = 0x2900;
+export const ASC_INITIATOR_ERROR = 0x4800;
+export const ASC_OVERLAPPED = 0x4e00;
 
 /** Fixed-format sense data, [1] 4.5.3. */
 export const SENSE_BYTES = 18;
