@@ -42,6 +42,10 @@ export async function openImage(path: string, flags: ImageFlags): Promise<Image>
   if (flags.create !== undefined) await createImage(path, flags.create, format);
   if (inPlace) checkWritable(path);
   const file = await openMedium(path, { readOnly: !inPlace, ...(format === undefined ? {} : { format }) });
+  if (inPlace && file.readOnly) {
+    file.close();
+    throw new UsageError(`${formatPath(path)} is of a format that is only read; leave out --in-place`);
+  }
   let written = 0;
   let trouble: string | null = null;
   const watched = <T>(work: () => T): T => {
@@ -94,6 +98,7 @@ async function createImage(path: string, size: string, format: ImageFormat | und
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw new UsageError(`${formatPath(path)} exists; leave out --create, or remove it`);
   }
+  if (format === 'vhd') throw new UsageError('--create makes raw and qcow2 images, not vhd');
   if (format === 'raw' || (format === undefined && /\.(img|raw)$/i.test(path))) {
     (await openFile(path, { create: bytes })).close();
     return;

@@ -13,3 +13,4 @@ export { type AsyncOverlay, type OverlayOptions, overlay, type SyncOverlay } fro
 export { formatQcow2, type Qcow2Shape } from './qcow2/create.ts';
 export { type Inflate, type Qcow2Options, qcow2Medium } from './qcow2/image.ts';
 export { type RamMedium, ramMedium } from './ram.ts';
+export { vhdMedium } from './vhd.ts';

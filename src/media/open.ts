@@ -7,13 +7,14 @@ import type { SyncMedium } from './medium.ts';
 import { formatQcow2, type Qcow2Shape } from './qcow2/create.ts';
 import { imageError, MAGIC, readHeader } from './qcow2/header.ts';
 import { type Inflate, qcow2Medium } from './qcow2/image.ts';
+import { isVhd, vhdMedium } from './vhd.ts';
 
-export const IMAGE_FORMATS = ['raw', 'qcow2'] as const;
+export const IMAGE_FORMATS = ['raw', 'qcow2', 'vhd'] as const;
 
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 export interface ImageOptions {
-  /** Default false: an image that may only be read is then refused. */
+  /** Default false: a file that may only be read is then refused. A VHD image is read-only anyway. */
   readonly readOnly?: boolean;
   /**
    * Default: what the file's first bytes say. They are the guest's own in a raw image: name the format wherever
@@ -72,12 +73,12 @@ async function openChained(
 ): Promise<SyncMedium> {
   const { readOnly = false, sectorBytes = 512 } = options;
   const format = options.format ?? (await probe(path));
-  if (format === 'qcow2') {
-    const medium = await openQcow2(path, readOnly, chain);
+  if (format !== 'raw') {
+    const medium = format === 'vhd' ? await openVhd(path) : await openQcow2(path, readOnly, chain);
     if (medium.bytes % sectorBytes === 0) return medium;
     medium.close();
-    const what = `${medium.bytes}, which is no multiple of the sector, ${sectorBytes} bytes`;
-    throw imageError(path, 24, 'size', what, 'size');
+    const what = `the disk has ${medium.bytes} bytes, which is no multiple of the sector, ${sectorBytes} bytes`;
+    throw new MediumError(`${path}: ${what}`, 'size');
   }
   const medium = await openFile(path, { readOnly, sectorBytes });
   return options.format === undefined && !readOnly ? withoutMagic(medium) : medium;
@@ -88,6 +89,7 @@ async function probe(path: string): Promise<ImageFormat> {
   const start = new Uint8Array(8);
   try {
     backend.readv(0, [start]);
+    if (isVhd(backend)) return 'vhd';
   } finally {
     backend.close();
   }
@@ -159,6 +161,19 @@ async function openQcow2(path: string, readOnly: boolean, chain: readonly string
   }
 }
 
+async function openVhd(path: string): Promise<SyncMedium> {
+  const backend = await openFileBackend(path, { readOnly: true });
+  try {
+    return vhdMedium(backend);
+  } catch (error) {
+    backend.close();
+    throw error;
+  }
+}
+
+/** Formats of backing files, as headers call them. */
+const BACKING_FORMATS: Readonly<Record<string, ImageFormat>> = { raw: 'raw', qcow2: 'qcow2', vpc: 'vhd' };
+
 async function openBacking(
   path: string,
   name: string,
@@ -166,10 +181,10 @@ async function openBacking(
   chain: readonly string[],
 ): Promise<SyncMedium> {
   const refuse = (what: string): MediumError => imageError(path, 8, 'backing file', what, 'unsupported');
-  if (format !== null && !(IMAGE_FORMATS as readonly string[]).includes(format)) {
-    throw refuse(
-      `${name} has the format "${format}", which is not supported; ${IMAGE_FORMATS.join(' and ')} are`,
-    );
+  const known = format === null ? undefined : BACKING_FORMATS[format];
+  if (format !== null && known === undefined) {
+    const names = Object.keys(BACKING_FORMATS).join(', ');
+    throw refuse(`${name} has the format "${format}", which is not supported; ${names} are`);
   }
   const plain = name.replace(/^file:/, '');
   if (/^[a-z][a-z0-9+.-]+:/i.test(plain)) {
@@ -184,7 +199,7 @@ async function openBacking(
     }
     return await openChained(
       target,
-      { readOnly: true, ...(format === null ? {} : { format: format as ImageFormat }) },
+      { readOnly: true, ...(known === undefined ? {} : { format: known }) },
       chain,
     );
   } catch (error) {
