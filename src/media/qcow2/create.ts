@@ -3,6 +3,7 @@
 // [1] QEMU, docs/interop/qcow2: "Header", "Host cluster management".
 
 import type { Backend } from '../backend.ts';
+import { write64 } from '../endian.ts';
 import {
   AT_CLUSTER_BITS,
   AT_HEADER_LENGTH,
@@ -18,7 +19,6 @@ import {
   MAGIC,
   V2_LENGTH,
   V3_LENGTH,
-  write64,
 } from './header.ts';
 
 export interface Qcow2Shape {

@@ -3,6 +3,7 @@
 // [1] QEMU, docs/interop/qcow2: "Header", "Feature name table", "L1/L2 tables", "Host cluster management".
 
 import type { Backend } from '../backend.ts';
+import { read64 } from '../endian.ts';
 import { MediumError, type MediumReason } from '../error.ts';
 
 export const MAGIC = 0x514649fb;
@@ -76,16 +77,6 @@ export function imageError(
   reason: MediumReason = 'format',
 ): MediumError {
   return new MediumError(`${name}: byte ${at} (${field}): ${what}`, reason);
-}
-
-/** A number of 64 bits; those from 2^53 on are not exact, and refused by every bound. */
-export function read64(view: DataView, at: number): number {
-  return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
-}
-
-export function write64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, Math.floor(value / 2 ** 32));
-  view.setUint32(at + 4, value % 2 ** 32);
 }
 
 interface Extensions {

@@ -5,8 +5,9 @@
 // A cluster is counted before anything refers to it, and given up after nothing does: whatever a stop of the
 // machine leaves, no cluster in use counts as free. What can remain is a cluster counted for nothing, a leak.
 
+import { read64, write64 } from '../endian.ts';
 import { MediumError } from '../error.ts';
-import { AT_TABLE_OFFSET, type Header, read64, TABLE_MAX, write64 } from './header.ts';
+import { AT_TABLE_OFFSET, type Header, TABLE_MAX } from './header.ts';
 import { type Space, Table, TableCache } from './space.ts';
 
 /** Host offsets have 56 bits [1]; numbers that are exact have 53. */

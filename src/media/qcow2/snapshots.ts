@@ -3,7 +3,8 @@
 //
 // [1] QEMU, docs/interop/qcow2: "Snapshots".
 
-import { type Header, L1_MAX, read64 } from './header.ts';
+import { read64 } from '../endian.ts';
+import { type Header, L1_MAX } from './header.ts';
 import type { Space } from './space.ts';
 
 /** Bytes of an entry before its extra data, id and name [1]. */
