@@ -93,7 +93,7 @@ function check(machine: Machine, disk: Disk, base: number, span: number): void {
 }
 
 /** Lets the hardware do all it has to do, and serves its interrupts. */
-function finish(machine: Machine, driver: Driver): void {
+export function finish(machine: Machine, driver: Driver): void {
   do {
     machine.advance(Number.POSITIVE_INFINITY);
     driver.interrupt();

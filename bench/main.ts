@@ -6,6 +6,7 @@ import { driverRow, SPAN } from './driver.ts';
 import { linuxRow } from './linux.ts';
 import { measure, type Pair, type Row } from './measure.ts';
 import { type RawCopy, rawCopy } from './raw.ts';
+import { restoreRow } from './restore.ts';
 
 const KIB = 1024;
 const MIB = 2 ** 20;
@@ -40,6 +41,7 @@ function controllerRows(): Record<string, Make> {
 
 const ROWS: Readonly<Record<string, Make>> = {
   ...controllerRows(),
+  'restore after one 4 KiB command, 64 MiB of RAM': (raw, name) => restoreRow(name, raw, 2000),
   'Linux, 4 KiB direct, depth 1': (raw, name) =>
     linuxRow(name, raw, { bytes: 4 * KIB, depth: 1, times: SMALL }),
   'Linux, 4 KiB direct, depth 32': (raw, name) =>

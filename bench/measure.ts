@@ -14,14 +14,16 @@ export interface Row {
   readonly rawNs: number;
 }
 
+/** Does `times` operations. A number that it returns is how many ms of that count, where not all do. */
+export type Work = (times: number) => unknown;
+
 export interface Pair {
   readonly name: string;
   readonly bytes: number;
   /** Operations of one round. */
   readonly times: number;
-  /** Does `times` operations. */
-  readonly raw: (times: number) => void;
-  readonly path: (times: number) => void;
+  readonly raw: Work;
+  readonly path: Work;
   /** Throws unless the bytes arrived. */
   readonly check: () => void;
 }
@@ -54,10 +56,10 @@ export function measure(pair: Pair): Row {
   };
 }
 
-function time(work: (times: number) => void, times: number): number {
+function time(work: Work, times: number): number {
   const began = performance.now();
-  work(times);
-  return performance.now() - began;
+  const counted = work(times);
+  return typeof counted === 'number' ? counted : performance.now() - began;
 }
 
 function median(values: readonly number[]): number {

@@ -6,6 +6,7 @@ import { MEDIA_OK } from '../media/codes';
 import { Request, reachLimit, readableEnd, requestTransfer } from '../media/media';
 import { DMA_OK, DMA_READ, DMA_WRITE } from './codes';
 import { Device } from './device';
+import { markDirty } from './dirty';
 import { appendRun, dmaRuns } from './dma';
 import {
   AT_MOVE_BUFFER,
@@ -83,6 +84,7 @@ function appendReadable(d: Device, address: u64, bytes: u32): void {
 
 /** Moves the next `bytes` bytes to or from module memory at `at` (a sector buffer, on-chip memory). */
 export function moveInside(at: usize, bytes: u32): void {
+  if (bytes > 0 && load<u32>(AT_MOVE_TO_MEMORY) != 0) markDirty(at, bytes);
   if (!appendRun(at, bytes)) {
     flush();
     appendRun(at, bytes);
@@ -127,6 +129,7 @@ function flush(): void {
   const source = load<u32>(AT_MOVE_SOURCE);
   if (source == 0) {
     const buffer: usize = load<u32>(AT_MOVE_BUFFER);
+    if (!toMemory) markDirty(buffer, bytes);
     copyRuns(buffer, runs, toMemory);
     store<u32>(AT_MOVE_BUFFER, <u32>buffer + bytes);
     return;

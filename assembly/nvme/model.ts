@@ -2,6 +2,7 @@
 import { reserve } from '../bus/arena';
 import { KIND_NVME } from '../bus/codes';
 import { createDevice, Device, profileWord } from '../bus/device';
+import { trackPages } from '../bus/dirty';
 import { addMsix, msixRead, msixWrite } from '../bus/msix';
 import { addBar, addMsi, addPowerManagement, createFunction, PciFunction, resetFunction } from '../bus/pci';
 import { PCI_BAR_64 } from '../bus/pci-regs';
@@ -114,6 +115,8 @@ export function create(line: u32): u32 {
   d.firmware = d.ranges + RANGE_BUFFERS * PAGE;
   d.compare = d.firmware + NVME_IMAGE_BYTES_MAX;
   d.queues = d.compare + 2 * (PAGE << mdts);
+  // The mover alone writes to these.
+  trackPages(d.ranges, d.queues);
   d.completions0 = d.queues + queuesBytes;
   d.namespaces = d.completions0 + completionsBytes;
   d.commands0 = d.namespaces + namespaces * NAMESPACE_STRIDE;

@@ -4,7 +4,13 @@ import type { ControllerKind } from '../../src/controllers/description.ts';
 import { attachDriver } from '../../src/drivers/attach.ts';
 import type { Driver, DriverHost } from '../../src/drivers/driver.ts';
 import { Random } from '../../src/kernel/random.ts';
-import { type Controller, createMachine, type Flavour, type Machine } from '../../src/machine/index.ts';
+import {
+  type Controller,
+  createMachine,
+  type Flavour,
+  loadModule,
+  type Machine,
+} from '../../src/machine/index.ts';
 import type { Medium } from '../../src/media/index.ts';
 import { type AnyEvent, formatEvent } from '../../src/trace/index.ts';
 import { fill, TestCommand, TestHost } from '../drivers/host.ts';
@@ -33,6 +39,8 @@ export interface Variant {
   readonly name: string;
   readonly faults: boolean;
   readonly medium: (() => Medium) | null;
+  /** Neither guard nor trace. */
+  readonly unwatched?: boolean;
 }
 
 export interface Rig {
@@ -41,6 +49,8 @@ export interface Rig {
   readonly events: string[];
 }
 
+const modules: Partial<Record<Flavour, Promise<WebAssembly.Module>>> = {};
+
 /** A machine of the row's and variant's shape, whose events go to `events`. */
 export async function makeRig(
   row: Row,
@@ -48,14 +58,15 @@ export async function makeRig(
   events: string[] = [],
   flavour: Flavour = 'debug',
 ): Promise<Rig> {
+  modules[flavour] ??= loadModule(flavour);
   const machine = await createMachine({
-    flavour,
+    module: await modules[flavour],
     ram: [
       { base: 0, bytes: LOW_BYTES },
       { base: 2 ** 32, bytes: 2 ** 16 },
     ],
     diskBytes: 2 * DISK_BYTES,
-    guard: { mappings: true, capacity: 256 },
+    guard: variant.unwatched === true ? false : { mappings: true, capacity: 256 },
   });
   const controller = machine.addController({ kind: row.profile ?? row.kind });
   for (const [i, [place, unit]] of row.places.entries()) {
@@ -64,9 +75,11 @@ export async function makeRig(
     controller.attach(machine.addDisk({ ...size, latencyNs: 5000 + 3000 * i }), place, unit);
   }
   if (variant.faults) addFaults(machine);
-  machine.tracer.listen((event: AnyEvent) => {
-    events.push(formatEvent(event));
-  });
+  if (variant.unwatched !== true) {
+    machine.tracer.listen((event: AnyEvent) => {
+      events.push(formatEvent(event));
+    });
+  }
   return { machine, controller, events };
 }
 
