@@ -69,6 +69,20 @@ export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
   }
 }
 
+/** A disk has another size. Who has no way to tell its software shows it when asked. */
+export function resized(d: Device, disk: u32): void {
+  switch (d.kind) {
+    case KIND_AHA1542:
+      return aha1542.resized(changetype<aha1542.Aha1542>(d), disk);
+    case KIND_LSI53C895A:
+      return lsi.resized(changetype<lsi.Lsi>(d), disk);
+    case KIND_NVME:
+      return nvme.resized(changetype<nvme.Nvme>(d), disk);
+    case KIND_VIRTIO_BLK:
+      return virtioBlk.resized(changetype<virtioBlk.VirtioBlk>(d), disk);
+  }
+}
+
 /** A register access of 1, 2 or 4 bytes. On ISA, BAR 0 is the board's port range. */
 export function read(d: Device, bar: u32, at: u32, size: u32): u32 {
   d.registerReads++;

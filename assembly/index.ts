@@ -7,7 +7,7 @@ import { nextNonZero as findNonZero } from './bus/dirty';
 import { copyWritten, setWritten } from './bus/guard';
 import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
-import { AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
+import { AT_DEVICE_COUNT, AT_DEVICES, AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
 import { addRam as addRamRegion } from './bus/ram';
 import {
   attach,
@@ -17,10 +17,19 @@ import {
   read,
   readConfig,
   reset,
+  resized,
   write,
   writeConfig,
 } from './dispatch';
-import { hostFail, hostReady, createDisk as newDisk, Request, waitsForHost } from './media/media';
+import {
+  Disk,
+  hostFail,
+  hostReady,
+  createDisk as newDisk,
+  Request,
+  resizeDisk as resize,
+  waitsForHost,
+} from './media/media';
 
 /** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
 export function init(bytes: u32): u32 {
@@ -47,6 +56,14 @@ export function resetController(device: u32, kind: u32): void {
 
 export function createDisk(kind: u32, sectorsLow: u32, sectorsHigh: u32, sectorShift: u32): u32 {
   return newDisk(kind, wide(sectorsLow, sectorsHigh), sectorShift);
+}
+
+/** Gives a disk another size and tells its controllers; 0 when there is no memory for it. */
+export function resizeDisk(disk: u32, sectorsLow: u32, sectorsHigh: u32): u32 {
+  if (!resize(changetype<Disk>(<usize>disk), wide(sectorsLow, sectorsHigh))) return 0;
+  const devices = load<u32>(AT_DEVICE_COUNT);
+  for (let i: u32 = 0; i < devices; i++) resized(deviceAt(load<u32>(AT_DEVICES + (i << 2))), disk);
+  return 1;
 }
 
 /** `disk` is what createDisk() returned, 0 to take the disk away. */

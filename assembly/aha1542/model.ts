@@ -13,7 +13,7 @@ import { KIND_AHA1542, RESET_POWER_ON } from '../bus/codes';
 import { createDevice, profileWord } from '../bus/device';
 import { Request } from '../media/media';
 import { scsiMediaData, scsiMediaDone } from '../scsi/task';
-import { createUnit, insertDisk, unitAt } from '../scsi/unit';
+import { capacityChanged, createUnit, insertDisk, unitAt } from '../scsi/unit';
 import {
   Aha1542,
   boardBytes,
@@ -105,6 +105,16 @@ export function attach(d: Aha1542, place: u32, unit: u32, disk: u32): bool {
   setPresent(d, place, unit, disk != 0);
   settle(d);
   return true;
+}
+
+/** A unit whose disk has another size says so to the next command. */
+export function resized(d: Aha1542, disk: u32): void {
+  for (let target: u32 = 0; target < <u32>TARGETS; target++) {
+    for (let lun: u32 = 0; lun < <u32>UNITS; lun++) {
+      const unit = load<u32>(unitPlace(d, target, lun));
+      if (unit != 0 && unitAt(unit).disk == disk) capacityChanged(unitAt(unit));
+    }
+  }
 }
 
 /** An eight-bit board: wider accesses are split, and what lies behind its ports is not its own. */

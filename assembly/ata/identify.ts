@@ -1,4 +1,13 @@
 // IDENTIFY DEVICE: 256 words that say what the disk is ([1] 7.16.7; references in device.ts).
+import {
+  DISK_FIRMWARE,
+  DISK_FIRMWARE_BYTES,
+  DISK_MODEL,
+  DISK_MODEL_BYTES,
+  DISK_SERIAL,
+  DISK_SERIAL_BYTES,
+} from '../media/codes';
+import { Disk, diskText } from '../media/media';
 import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta, multipleMax } from './device';
 import { ATA_DSM_BLOCKS, ATA_LBA28_MAX } from './regs';
 
@@ -17,7 +26,7 @@ export function buildIdentify(a: AtaDevice): void {
   const words = ataBuffer(a);
   memory.fill(words, 0, 512);
   geometry(a, words, disk.sectors);
-  strings(words, disk.id);
+  strings(words, disk);
   capabilities(a, words);
   featureSets(a, words);
   capacity(words, disk.sectors, disk.sectorShift);
@@ -46,11 +55,11 @@ function geometry(a: AtaDevice, words: usize, sectors: u64): void {
   set32(words, 57, cylinders * track);
 }
 
-function strings(words: usize, id: u32): void {
+function strings(words: usize, disk: Disk): void {
   text(words, 10, 20);
   character(words, 10, 0, 0x42);
   character(words, 10, 1, 0x50);
-  let left = id;
+  let left = disk.id;
   for (let i = SERIAL_DIGITS; i > 0; i--) {
     character(words, 10, i + 1, 0x30 + (left % 10));
     left /= 10;
@@ -59,6 +68,18 @@ function strings(words: usize, id: u32): void {
   for (let i = 0; i < FIRMWARE.length; i++) character(words, 23, i, unchecked(FIRMWARE[i]));
   text(words, 27, 40);
   for (let i = 0; i < MODEL.length; i++) character(words, 27, i, unchecked(MODEL[i]));
+  given(words, 10, disk, DISK_SERIAL, DISK_SERIAL_BYTES);
+  given(words, 23, disk, DISK_FIRMWARE, DISK_FIRMWARE_BYTES);
+  given(words, 27, disk, DISK_MODEL, DISK_MODEL_BYTES);
+}
+
+/** What the host calls the disk stands instead; the fields are as long. */
+function given(words: usize, word: u32, disk: Disk, place: u32, bytes: u32): void {
+  const from = diskText(disk, place);
+  if (load<u8>(from) == 0) return;
+  text(words, word, bytes);
+  for (let i: u32 = 0; i < bytes && load<u8>(from + i) != 0; i++)
+    character(words, word, i, load<u8>(from + i));
 }
 
 function capabilities(a: AtaDevice, words: usize): void {

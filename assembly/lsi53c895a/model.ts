@@ -21,7 +21,7 @@ import { PCI_BAR_IO } from '../bus/pci-regs';
 import { addWindow } from '../bus/window';
 import { Request } from '../media/media';
 import { scsiMediaData, scsiMediaDone } from '../scsi/task';
-import { createUnit, insertDisk, unitAt } from '../scsi/unit';
+import { capacityChanged, createUnit, insertDisk, unitAt } from '../scsi/unit';
 import {
   arbitrated,
   generalExpired,
@@ -130,6 +130,16 @@ export function attach(d: Lsi, place: u32, unit: u32, disk: u32): bool {
   setPresent(d, place, unit, disk != 0);
   if (d.target == place && unitsOf(d, place) == 0) loseTarget(d);
   return true;
+}
+
+/** A unit whose disk has another size says so to the next command. */
+export function resized(d: Lsi, disk: u32): void {
+  for (let target: u32 = 0; target < <u32>LSI_TARGETS; target++) {
+    for (let lun: u32 = 0; lun < <u32>LSI_UNITS; lun++) {
+      const unit = load<u32>(unitPlace(d, target, lun));
+      if (unit != 0 && unitAt(unit).disk == disk) capacityChanged(unitAt(unit));
+    }
+  }
 }
 
 /** Wider accesses are so many of one byte. */

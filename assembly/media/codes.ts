@@ -47,3 +47,12 @@ export const FAULT_AT_FIRST = 32;
 export const FAULT_AT_LAST = 40;
 /** 64 bit. */
 export const FAULT_AT_ARGUMENT = 48;
+
+/** Behind a disk's block: what the host calls it, each filled up with zeroes. Offsets and lengths. */
+export const DISK_SERIAL = 0;
+export const DISK_SERIAL_BYTES = 20;
+export const DISK_MODEL = 20;
+export const DISK_MODEL_BYTES = 40;
+export const DISK_FIRMWARE = 60;
+export const DISK_FIRMWARE_BYTES = 8;
+export const DISK_TEXT_BYTES = 68;

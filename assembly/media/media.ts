@@ -38,6 +38,7 @@ import { mediaDrop, mediaFinish, mediaStart, mediaTransfer } from '../host';
 import {
   DISK_HOST,
   DISK_RAM,
+  DISK_TEXT_BYTES,
   FAULT_AT_ARGUMENT,
   FAULT_AT_DISK,
   FAULT_AT_FIRST,
@@ -84,7 +85,8 @@ export class Disk {
   writes: u32;
   flushes: u32;
   errors: u32;
-  reserved: u32;
+  /** DISK_RAM: bytes that there is memory for. */
+  room: u32;
 }
 
 /** One request to a medium. `tag` is the controller's own; `errorSector` says where an error struck. */
@@ -130,7 +132,7 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
     data = reserveTracked((<u32>sectors) << sectorShift, 4096);
     if (data == 0) return 0;
   }
-  const offset = reserve(offsetof<Disk>(), 16);
+  const offset = reserve(offsetof<Disk>() + DISK_TEXT_BYTES, 16);
   if (offset == 0) return 0;
   const disk = changetype<Disk>(<usize>offset);
   disk.kind = kind;
@@ -138,10 +140,53 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
   disk.sectors = sectors;
   disk.sectorShift = sectorShift;
   disk.data = data;
+  if (kind == DISK_RAM) disk.room = (<u32>sectors) << sectorShift;
   disk.writeCache = 1;
   store<u32>(AT_DISKS + (count << 2), offset);
   store<u32>(AT_DISK_COUNT, count + 1);
   return offset;
+}
+
+/**
+ * Gives the disk another size; the controllers are told by the caller. A RAM disk that outgrows its memory moves. What
+ * it did not have before is zeroes, and requests under way have their bytes still. False: there is no memory.
+ */
+export function resizeDisk(disk: Disk, sectors: u64): bool {
+  if (sectors == 0) return false;
+  if (disk.kind == DISK_RAM) {
+    if (sectors > <u64>(u32.MAX_VALUE >>> disk.sectorShift)) return false;
+    const bytes = (<u32>sectors) << disk.sectorShift;
+    if (bytes > disk.room) {
+      const data = reserveTracked(bytes, 4096);
+      if (data == 0) return false;
+      markDirty(data, bytes);
+      memory.copy(data, disk.data, disk.room);
+      disk.data = data;
+      disk.room = bytes;
+    }
+    const before = (<u32>disk.sectors) << disk.sectorShift;
+    if (bytes > before) {
+      markDirty(<usize>disk.data + before, bytes - before);
+      memory.fill(<usize>disk.data + before, 0, bytes - before);
+    }
+  }
+  disk.sectors = sectors;
+  return true;
+}
+
+/** What the host calls the disk: a text of the place DISK_SERIAL, DISK_MODEL or DISK_FIRMWARE; its first byte 0: nothing. */
+export function diskText(disk: Disk, place: u32): usize {
+  return changetype<usize>(disk) + offsetof<Disk>() + place;
+}
+
+/** Puts such a text into a field of `bytes` blanks; false where the host said nothing. */
+export function putDiskText(disk: Disk, place: u32, most: u32, to: usize, bytes: u32): bool {
+  const from = diskText(disk, place);
+  if (load<u8>(from) == 0) return false;
+  memory.fill(to, 0x20, bytes);
+  for (let i: u32 = 0; i < min(bytes, most) && load<u8>(from + i) != 0; i++)
+    store<u8>(to + i, load<u8>(from + i));
+  return true;
 }
 
 /**

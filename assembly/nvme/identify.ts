@@ -3,6 +3,15 @@ import { functionOf } from '../bus/device';
 import { get16 } from '../bus/pci';
 import { PCI_SUBSYSTEM_VENDOR, PCI_VENDOR } from '../bus/pci-regs';
 import {
+  DISK_FIRMWARE,
+  DISK_FIRMWARE_BYTES,
+  DISK_MODEL,
+  DISK_MODEL_BYTES,
+  DISK_SERIAL,
+  DISK_SERIAL_BYTES,
+} from '../media/codes';
+import { putDiskText } from '../media/media';
+import {
   blocksOf,
   Command,
   diskAt,
@@ -47,6 +56,8 @@ const FRMW: u32 = 0x16;
 const SGLS: u32 = 0x00050001;
 /** Events for attribute and firmware notices. */
 const OAES: u32 = 0x0300;
+/** "1.0" and blanks: the revision as made. */
+export const FIRST_REVISION: u64 = ((<u64>0x20202020) << 32) | 0x20302e31;
 const BROADCAST: u32 = 0xfffffffe;
 
 const SERIAL: StaticArray<u8> = [66, 80, 78, 86, 77, 69, 48, 48, 48, 48, 48, 48];
@@ -88,6 +99,7 @@ function controller(d: Nvme): void {
   store<u8>(page + NVME_ID_SERIAL, <u8>(48 + (d.id % 10)), 11);
   text(page + NVME_ID_MODEL, MODEL, 40);
   store<u64>(page + NVME_ID_FIRMWARE, revision(d, d.firmwareSlot));
+  given(d, page);
   // RAB: bursts of eight.
   store<u8>(page, 3, 72);
   store<u8>(page + NVME_ID_MDTS, <u8>d.mdts);
@@ -118,6 +130,18 @@ function controller(d: Nvme): void {
   memory.copy(page + 768, changetype<usize>(NQN), NQN.length);
   // The one power state: 25 W.
   store<u16>(page, 2500, 2048);
+}
+
+/** A controller is called what its first namespace's disk is called; a firmware of its own says more than the disk's. */
+function given(d: Nvme, page: usize): void {
+  let nsid: u32 = 1;
+  while (nsid <= d.namespaceCount && !isActive(d, nsid)) nsid++;
+  if (nsid > d.namespaceCount) return;
+  const disk = diskAt(namespaceAt(d, nsid));
+  putDiskText(disk, DISK_SERIAL, DISK_SERIAL_BYTES, page + NVME_ID_SERIAL, 20);
+  putDiskText(disk, DISK_MODEL, DISK_MODEL_BYTES, page + NVME_ID_MODEL, 40);
+  if (d.firmwareSlot == 1 && d.revision1 == FIRST_REVISION)
+    putDiskText(disk, DISK_FIRMWARE, DISK_FIRMWARE_BYTES, page + NVME_ID_FIRMWARE, 8);
 }
 
 /** [1] 5.15.2.1. A namespace that is not there is all zeroes. */

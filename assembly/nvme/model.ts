@@ -34,6 +34,7 @@ import {
 import { raiseEvent } from './events';
 import { makeFeatures } from './features';
 import { endFormat } from './format';
+import { FIRST_REVISION } from './identify';
 import { coalesceTimeout, flushInterrupts } from './interrupt';
 import { endMedia, giveUp, moveMedia, retry } from './io';
 import { makeMemory } from './memory';
@@ -90,8 +91,6 @@ export { Nvme } from './controller';
 const MPSMAX: u32 = 4;
 /** One more entry than SCRATCH holds: a list's next address. */
 const SCRATCH_BYTES: u32 = SCRATCH + 64;
-/** "1.0" and blanks. */
-const FIRST_REVISION: u64 = ((<u64>0x20202020) << 32) | 0x20302e31;
 
 /** Creates the controller that the profile in the scratch area describes; 0 when there is no room. */
 export function create(line: u32): u32 {
@@ -179,6 +178,15 @@ export function attach(d: Nvme, place: u32, unit: u32, disk: u32): bool {
   raiseEvent(d, NVME_EVENT_NOTICE, NVME_EVENT_NAMESPACE);
   flushInterrupts(d);
   return true;
+}
+
+/** A namespace's disk has another size: a notice, and the log of changed namespaces. */
+export function resized(d: Nvme, disk: u32): void {
+  for (let nsid: u32 = 1; nsid <= d.namespaceCount; nsid++) {
+    if (namespaceAt(d, nsid).disk != disk) continue;
+    d.changed |= 1 << (nsid - 1);
+    raiseEvent(d, NVME_EVENT_NOTICE, NVME_EVENT_NAMESPACE);
+  }
 }
 
 /** What a namespace had with its medium ends: there is no such namespace any more. */

@@ -1,4 +1,13 @@
 // Who the unit is: INQUIRY with its vital product data pages, and REPORT LUNS.
+import {
+  DISK_FIRMWARE,
+  DISK_FIRMWARE_BYTES,
+  DISK_MODEL,
+  DISK_MODEL_BYTES,
+  DISK_SERIAL,
+  DISK_SERIAL_BYTES,
+} from '../media/codes';
+import { diskText, putDiskText } from '../media/media';
 import { get16, get32, put16, put32, put64 } from './bytes';
 import {
   ASC_INVALID_CDB_FIELD,
@@ -73,8 +82,12 @@ function standard(t: ScsiTask): u32 {
   store<u8>(at, INQUIRY_BYTES - 5, 4);
   store<u8>(at, 0x02, 7);
   copy(at + INQUIRY_AT_VENDOR, VENDOR);
-  copy(at + INQUIRY_AT_PRODUCT, PRODUCT);
-  copy(at + INQUIRY_AT_REVISION, REVISION);
+  putProduct(t, at + INQUIRY_AT_PRODUCT);
+  if (
+    t.unit == 0 ||
+    !putDiskText(unitDisk(unitOf(t)), DISK_FIRMWARE, DISK_FIRMWARE_BYTES, at + INQUIRY_AT_REVISION, 4)
+  )
+    copy(at + INQUIRY_AT_REVISION, REVISION);
   copy(at + AT_VERSIONS, VERSIONS);
   return INQUIRY_BYTES;
 }
@@ -82,7 +95,7 @@ function standard(t: ScsiTask): u32 {
 /** Bytes of a vital product data page, 0 when there is no such page. */
 function productPage(t: ScsiTask, page: u32): u32 {
   const at = bufferOf(t);
-  memory.fill(at, 0, 64);
+  memory.fill(at, 0, 80);
   store<u8>(at, deviceByte(t));
   store<u8>(at, <u8>page, 1);
   let bytes: u32 = 0;
@@ -120,7 +133,20 @@ function productPage(t: ScsiTask, page: u32): u32 {
   return bytes + 4;
 }
 
+/** The field is shorter than a model may be. */
+function putProduct(t: ScsiTask, at: usize): void {
+  const bytes: u32 = PRODUCT.length;
+  if (t.unit == 0 || !putDiskText(unitDisk(unitOf(t)), DISK_MODEL, DISK_MODEL_BYTES, at, bytes))
+    copy(at, PRODUCT);
+}
+
+/** The serial number, from the host or of our own; its bytes. */
 function putSerial(t: ScsiTask, at: usize): u32 {
+  const given = diskText(unitDisk(unitOf(t)), DISK_SERIAL);
+  let length: u32 = 0;
+  while (length < <u32>DISK_SERIAL_BYTES && load<u8>(given + length) != 0) length++;
+  memory.copy(at, given, length);
+  if (length != 0) return length;
   store<u8>(at, LETTER_B);
   store<u8>(at, LETTER_P, 1);
   const id = unitDisk(unitOf(t)).id;
@@ -133,13 +159,12 @@ function putSerial(t: ScsiTask, at: usize): u32 {
 
 /** Designators: vendor, product and serial in ASCII; a locally assigned NAA number (SPC-3 7.6.3). */
 function identification(t: ScsiTask, at: usize): u32 {
-  const length: u32 = 8 + 16 + SERIAL_BYTES;
+  const length = 8 + 16 + putSerial(t, at + 28);
   store<u8>(at, 2);
   store<u8>(at, 1, 1);
   store<u8>(at, <u8>length, 3);
   copy(at + 4, VENDOR);
-  copy(at + 12, PRODUCT);
-  putSerial(t, at + 28);
+  putProduct(t, at + 12);
   const second = at + 4 + length;
   store<u8>(second, 1);
   store<u8>(second, 3, 1);

@@ -121,6 +121,7 @@ export const ASC_INVALID_PARAMETER = 0x2600;
 export const ASC_WRITE_PROTECTED = 0x2700;
 export const ASC_SPACE_FAILED = 0x2707;
 export const ASC_RESET = 0x2900;
+export const ASC_CAPACITY_CHANGED = 0x2a09;
 export const ASC_INITIATOR_ERROR = 0x4800;
 export const ASC_OVERLAPPED = 0x4e00;
 

@@ -4,6 +4,7 @@ import { reserve } from '../bus/arena';
 import { Disk } from '../media/media';
 import { put32, put64 } from './bytes';
 import {
+  ASC_CAPACITY_CHANGED,
   ASC_NONE,
   ASC_RESET,
   CACHING_WCE,
@@ -76,6 +77,11 @@ export function resetUnit(u: ScsiUnit): void {
   u.blockBusy = 0;
   u.attention = ASC_RESET;
   clearSense(u);
+}
+
+/** The disk has another size (SBC-3 4.7); a reset that nobody heard of yet says more. */
+export function capacityChanged(u: ScsiUnit): void {
+  if (u.attention == 0) u.attention = ASC_CAPACITY_CHANGED;
 }
 
 export function clearSense(u: ScsiUnit): void {

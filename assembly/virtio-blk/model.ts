@@ -214,11 +214,19 @@ export function attach(d: VirtioBlk, place: u32, unit: u32, disk: u32): bool {
   if (place != 0 || unit != 0) return false;
   failAll(d);
   d.disk = disk;
-  if ((d.status & VIRTIO_DRIVER_OK) != 0) {
-    d.generation++;
-    interruptConfig(d);
-  }
+  configChanged(d);
   return true;
+}
+
+/** Another capacity is a change of the configuration, too. */
+export function resized(d: VirtioBlk, disk: u32): void {
+  if (d.disk == disk) configChanged(d);
+}
+
+function configChanged(d: VirtioBlk): void {
+  if ((d.status & VIRTIO_DRIVER_OK) == 0) return;
+  d.generation++;
+  interruptConfig(d);
 }
 
 export function read(d: VirtioBlk, bar: u32, at: u32, size: u32): u32 {

@@ -6,6 +6,8 @@ import { moveBuffer, moveEnd, moveFault, moveRequest, moveSegment } from '../bus
 import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
 import {
+  DISK_SERIAL,
+  DISK_SERIAL_BYTES,
   MEDIA_DISCARD,
   MEDIA_FLUSH,
   MEDIA_OK,
@@ -14,7 +16,16 @@ import {
   MEDIA_WRITE,
   MEDIA_ZERO,
 } from '../media/codes';
-import { beginRequest, Disk, diskOf, dropRequest, endRequest, finishRequest, Request } from '../media/media';
+import {
+  beginRequest,
+  Disk,
+  diskOf,
+  diskText,
+  dropRequest,
+  endRequest,
+  finishRequest,
+  Request,
+} from '../media/media';
 import { useBuffer } from './queue';
 import {
   BLK_HEADER_BYTES,
@@ -149,10 +160,14 @@ function identify(d: VirtioBlk, s: Slot): void {
   if (disk === null || s.readBytes != 0 || s.writeBytes == 0) return end(d, s, BLK_S_IOERR, 0);
   const id = smallScratch(d);
   memory.fill(id, 0, BLK_ID_BYTES);
-  store<u8>(id, 0x42);
-  store<u8>(id, 0x50, 1);
-  for (let i: u32 = 0, left = disk.id; i < 8; i++, left /= 10)
-    store<u8>(id + 9 - i, <u8>(0x30 + (left % 10)));
+  if (load<u8>(diskText(disk, DISK_SERIAL)) != 0) {
+    memory.copy(id, diskText(disk, DISK_SERIAL), DISK_SERIAL_BYTES);
+  } else {
+    store<u8>(id, 0x42);
+    store<u8>(id, 0x50, 1);
+    for (let i: u32 = 0, left = disk.id; i < 8; i++, left /= 10)
+      store<u8>(id + 9 - i, <u8>(0x30 + (left % 10)));
+  }
   const bytes = <u32>min<u64>(s.writeBytes, BLK_ID_BYTES);
   moveBuffer(id, true);
   if (!moveSegments(d, s, bytes)) return end(d, s, BLK_S_IOERR, 0);

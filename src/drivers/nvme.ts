@@ -34,6 +34,7 @@ import { type AtaDisk, setSense, TaskFile, transferBytes } from './ata.ts';
 import type { CommandStatus, Driver, DriverCommand, DriverHost, DriverLimits } from './driver.ts';
 import { NvmeBuffer } from './nvme-buffer.ts';
 import { DataPointer } from './nvme-data.ts';
+import { EVENT_CIDS, type EventClient, get32, type NvmeEvent, NvmeEvents, sizeOf } from './nvme-events.ts';
 import { NvmeRing } from './nvme-ring.ts';
 import { ANSWER_BYTES, deliver, translate } from './sat.ts';
 
@@ -42,6 +43,8 @@ const TWO_32 = 2 ** 32;
 /** Admin commands are few: the driver's own one by one, and signs of life. */
 const ADMIN_ENTRIES = 64;
 const OWN_CID = 0xffff;
+/** SMART's warnings, namespaces that change, firmware ([1] 5.21.1.11). */
+const EVENTS_WANTED = 0x31f;
 const DEFAULT_QUEUES = 4;
 const DEFAULT_DEPTH = 64;
 /** SGL descriptors of one command; a slot holds them, or as many PRPs as the largest transfer has pages. */
@@ -70,6 +73,8 @@ export interface NvmeOptions {
   readonly buffer?: boolean;
   /** Whether known boards are treated by what they do and not by what they claim; default true. */
   readonly quirks?: boolean;
+  /** Told of every asynchronous event, from the interrupt handler. */
+  readonly event?: (event: NvmeEvent) => void;
   /** Interrupt by message, queue 0 with this vector and the others with the following; default: by the line. */
   readonly vector?: number;
 }
@@ -88,6 +93,8 @@ export class NvmeError extends MachineError {
 /** A namespace, as sat.ts wants a disk. */
 interface NvmeDisk extends AtaDisk {
   readonly nsid: number;
+  /** A namespace may be resized. */
+  sectors: number;
 }
 
 class NvmeDriver implements Driver {
@@ -111,6 +118,7 @@ class NvmeDriver implements Driver {
   /** The ring whose turn it is. */
   #turn = 0;
   readonly #buffer: NvmeBuffer;
+  readonly #events: NvmeEvents;
   #lists = 0;
   #slots = 0;
   #open: (DriverCommand | null)[] = [];
@@ -140,6 +148,7 @@ class NvmeDriver implements Driver {
     this.#timeoutNs = (this.#read(regs.NVME_CAP) >>> regs.NVME_CAP_TO_SHIFT) * 500e6;
     this.#admin = new NvmeRing(host, 0, ADMIN_ENTRIES, this.#stride, this.#addressBits);
     this.#page = host.dma.alloc(PAGE_BYTES, PAGE_BYTES, this.#addressBits);
+    this.#events = new NvmeEvents(host, this.#eventClient(), this.#addressBits);
     this.limits = {
       addressBits: this.#addressBits,
       maxSegments: 1,
@@ -158,6 +167,7 @@ class NvmeDriver implements Driver {
       this.#identify();
       this.#makeQueues();
       this.#scan();
+      this.#startEvents();
     } catch (error) {
       this.#release();
       throw error;
@@ -217,6 +227,7 @@ class NvmeDriver implements Driver {
     this.#enable();
     for (let i = 0; i < this.#rings.length; i++) (this.#rings[i] as NvmeRing).clear();
     this.#createQueues();
+    this.#startEvents();
     this.#endAll('aborted');
   }
 
@@ -339,11 +350,15 @@ class NvmeDriver implements Driver {
       if (ring.cid === OWN_CID) {
         this.#ownStatus = ring.status & regs.NVME_STATUS_MASK;
         this.#ownResult = ring.result;
+      } else if (ring.cid >= EVENT_CIDS) {
+        this.#events.handle(ring.cid, ring.status, ring.result);
       } else {
         this.#complete(ring.cid, ring.status & regs.NVME_STATUS_MASK);
       }
     }
-    return ring.release();
+    const some = ring.release();
+    if (some) this.#events.step();
+    return some;
   }
 
   #complete(slot: number, status: number): void {
@@ -480,16 +495,13 @@ class NvmeDriver implements Driver {
       const nsid = get32(list, at);
       if (nsid === 0) break;
       const data = this.#ask(regs.NVME_CNS_NAMESPACE, nsid);
-      const format = (data[regs.NVME_ID_NS_FLBAS] as number) & 15;
-      const sectors = get32(data, regs.NVME_ID_NS_NSZE) + get32(data, regs.NVME_ID_NS_NSZE + 4) * TWO_32;
       this.disks.push({
         nsid,
         vendor: 'NVMe',
         model: text(controller, regs.NVME_ID_MODEL, 40),
         serial: text(controller, regs.NVME_ID_SERIAL, 20),
         firmware: text(controller, regs.NVME_ID_FIRMWARE, 8),
-        sectors,
-        sectorBytes: 2 ** (data[regs.NVME_ID_NS_LBAF + 4 * format + 2] as number),
+        ...sizeOf(data),
         writeCache: ((controller[regs.NVME_ID_VWC] as number) & 1) !== 0,
         queueDepth: 0,
         trim: true,
@@ -497,6 +509,33 @@ class NvmeDriver implements Driver {
         wwn: new Uint8Array(0),
       });
     }
+  }
+
+  /** Every event that the controller has; a controller without some of them takes the others all the same. */
+  #startEvents(): void {
+    this.#execute(regs.NVME_ADMIN_SET_FEATURES, 0, regs.NVME_FEATURE_EVENTS, EVENTS_WANTED);
+    this.#events.start();
+  }
+
+  #eventClient(): EventClient {
+    return {
+      send: (opcode, cid, nsid, address, dword10) => {
+        const at = this.#admin.room;
+        if (at < 0) return false;
+        this.#pointer.piece(address);
+        this.#set(opcode, dword10 >>> 0, 0);
+        this.#write(at, cid, nsid);
+        this.#admin.push();
+        this.#admin.ring();
+        return true;
+      },
+      namespaces: () => this.disks.map(({ nsid }) => nsid),
+      changed: (nsid, data) => {
+        const disk = this.disks.find((other) => other.nsid === nsid);
+        if (disk !== undefined) disk.sectors = sizeOf(data).sectors;
+      },
+      told: (event) => this.#options.event?.(event),
+    };
   }
 
   /** Identify data. */
@@ -530,6 +569,7 @@ class NvmeDriver implements Driver {
     for (const ring of this.#rings) ring.free();
     if (this.#lists !== 0) dma.free(this.#lists, this.#slots * SLOT_BYTES);
     dma.free(this.#page, PAGE_BYTES);
+    this.#events.free();
   }
 
   /** [2]: a message a queue, to the interrupt controller's window. Without MSI-X nothing happens. */
@@ -597,9 +637,4 @@ function text(data: Uint8Array, at: number, length: number): string {
   return String.fromCharCode(...data.subarray(at, at + length))
     .replaceAll('\0', ' ')
     .trim();
-}
-
-function get32(data: Uint8Array, at: number): number {
-  const [a = 0, b = 0, c = 0, d = 0] = data.subarray(at, at + 4);
-  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
 }

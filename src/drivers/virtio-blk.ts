@@ -76,10 +76,17 @@ interface Queue {
   freeCount: number;
 }
 
+/** A disk, as sat.ts wants one, that may be resized. */
+interface VirtioDisk extends AtaDisk {
+  sectors: number;
+}
+
 class VirtioBlkDriver implements Driver {
   readonly name = 'virtio-blk';
   readonly limits: DriverLimits;
-  readonly disks: AtaDisk[] = [];
+  readonly disks: VirtioDisk[] = [];
+  /** The configuration's, when the disk was last measured. */
+  #generation = 0;
   readonly #host: DriverHost;
   readonly #pci: VirtioPci;
   readonly #memory: PhysMem;
@@ -154,6 +161,7 @@ class VirtioBlkDriver implements Driver {
   attach(): void {
     this.#start();
     const disk = this.#describe(this.#readId());
+    this.#generation = this.#pci.generation();
     if (disk.sectors > 0) this.disks.push(disk);
     const { vector } = this.#options;
     if (vector !== undefined) this.#pci.enableMessages(vector);
@@ -197,15 +205,29 @@ class VirtioBlkDriver implements Driver {
   interrupt(): boolean {
     if (this.#pci.messages) {
       this.#reap();
+      if (this.#pci.generation() !== this.#generation) this.#measure();
       if ((this.#pci.status() & regs.VIRTIO_NEEDS_RESET) !== 0) this.#restart('transport-error');
       return true;
     }
     const isr = this.#pci.readIsr();
     if (isr === 0) return false;
     if ((isr & regs.VIRTIO_ISR_QUEUE) !== 0) this.#reap();
-    if ((isr & regs.VIRTIO_ISR_CONFIG) !== 0 && (this.#pci.status() & regs.VIRTIO_NEEDS_RESET) !== 0)
-      this.#restart('transport-error');
+    if ((isr & regs.VIRTIO_ISR_CONFIG) !== 0) {
+      this.#measure();
+      if ((this.#pci.status() & regs.VIRTIO_NEEDS_RESET) !== 0) this.#restart('transport-error');
+    }
     return true;
+  }
+
+  /** The configuration changed: the disk may be larger or smaller ([1] 5.2.5.2). */
+  #measure(): void {
+    this.#generation = this.#pci.generation();
+    const disk = this.disks[0];
+    if (disk !== undefined) disk.sectors = this.#sectors(disk.sectorBytes);
+  }
+
+  #sectors(sectorBytes: number): number {
+    return Math.floor((this.#pci.config64(regs.BLK_CAPACITY) * 512) / sectorBytes);
   }
 
   /** There is no request that aborts another: the device is reset, and the others begin again. */
@@ -471,7 +493,7 @@ class VirtioBlkDriver implements Driver {
     this.#endAll(status);
   }
 
-  #describe(serial: string): AtaDisk {
+  #describe(serial: string): VirtioDisk {
     const pci = this.#pci;
     const sectorBytes = this.#has(regs.VIRTIO_BLK_F_BLK_SIZE) ? pci.config32(regs.BLK_BLK_SIZE) : 512;
     return {
@@ -479,7 +501,7 @@ class VirtioBlkDriver implements Driver {
       model: 'BLOCK DEVICE',
       firmware: '1.2',
       serial,
-      sectors: Math.floor((pci.config64(regs.BLK_CAPACITY) * 512) / sectorBytes),
+      sectors: this.#sectors(sectorBytes),
       sectorBytes,
       writeCache: this.#has(regs.VIRTIO_BLK_F_FLUSH),
       queueDepth: this.limits.queueDepth,

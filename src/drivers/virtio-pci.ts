@@ -133,13 +133,17 @@ export class VirtioPci {
 
   /** Both halves of one moment: the generation is the same before and after. */
   config64(field: number): number {
-    const { bar, at } = this.#found.common;
-    const generation = (): number => this.#controller.read8(bar, at + regs.VIRTIO_CONFIG_GENERATION);
     for (;;) {
-      const before = generation();
+      const before = this.generation();
       const value = this.config32(field + 4) * 2 ** 32 + this.config32(field);
-      if (generation() === before) return value;
+      if (this.generation() === before) return value;
     }
+  }
+
+  /** Counts changes of the configuration. */
+  generation(): number {
+    const { bar, at } = this.#found.common;
+    return this.#controller.read8(bar, at + regs.VIRTIO_CONFIG_GENERATION);
   }
 
   /** Switches MSI-X on: each of its entries sends a vector from `first` on. */

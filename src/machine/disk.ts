@@ -1,6 +1,14 @@
 // A disk as the machine holds it: a block in the module that says how large it is and how long it takes, over
 // bytes that are in the module's memory or behind the host's Medium.
 
+import {
+  DISK_FIRMWARE,
+  DISK_FIRMWARE_BYTES,
+  DISK_MODEL,
+  DISK_MODEL_BYTES,
+  DISK_SERIAL,
+  DISK_SERIAL_BYTES,
+} from '../../assembly/media/codes.ts';
 import type { Medium } from '../media/medium.ts';
 import type { DirtyPages } from './dirty-pages.ts';
 import { MachineError } from './errors.ts';
@@ -20,7 +28,17 @@ export interface DiskOptions {
   readonly readOnly?: boolean;
   /** Whether the disk says that it has a volatile write cache; default true. */
   readonly writeCache?: boolean;
+  /**
+   * What the disk calls itself, in printable ASCII: at most 20, 40 and 8 characters. An NVMe controller is called what its
+   * first namespace is; SCSI shows the first 16 characters of the model and 4 of the firmware. Default: our own.
+   */
+  readonly serial?: string;
+  readonly model?: string;
+  readonly firmware?: string;
 }
+
+/** Gives the hardware's disk another size; throws MachineError where it cannot. */
+export type Resize = (disk: Disk, bytes: number) => void;
 
 // Fields of the Disk class in assembly/media/media.ts.
 const DISK_ID = 4;
@@ -34,13 +52,30 @@ const DISK_READS = 44;
 const DISK_WRITES = 48;
 const DISK_FLUSHES = 52;
 const DISK_ERRORS = 56;
+const DISK_TEXTS = 64;
+
+const TEXTS = [
+  { field: 'serial', at: DISK_SERIAL, most: DISK_SERIAL_BYTES },
+  { field: 'model', at: DISK_MODEL, most: DISK_MODEL_BYTES },
+  { field: 'firmware', at: DISK_FIRMWARE, most: DISK_FIRMWARE_BYTES },
+] as const;
+
+/** Throws MachineError for a text that a disk cannot call itself. */
+export function checkTexts(options: DiskOptions): void {
+  for (const { field, most } of TEXTS) {
+    const text = options[field];
+    if (text === undefined) continue;
+    if (text.length > most)
+      throw new MachineError(`${field} has ${text.length} characters; at most ${most} fit`);
+    if (!/^[\x20-\x7e]*$/.test(text)) throw new MachineError(`${field} must be printable ASCII`);
+  }
+}
 
 const DEFAULT_LATENCY_NS = 10_000;
 const DEFAULT_PICOSECONDS_PER_BYTE = 250;
 
 export class Disk {
   readonly medium: Medium | null;
-  readonly bytes: number;
   readonly sectorBytes: number;
   readonly readOnly: boolean;
   /** Offset of the disk's block in the module's memory. */
@@ -49,12 +84,22 @@ export class Disk {
   readonly #u32: Uint32Array;
 
   readonly #dirty: DirtyPages;
+  readonly #resize: Resize;
+  #bytes: number;
 
-  constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, bytes: number, dirty: DirtyPages) {
+  constructor(
+    buffer: ArrayBuffer,
+    offset: number,
+    options: DiskOptions,
+    bytes: number,
+    dirty: DirtyPages,
+    resize: Resize,
+  ) {
     this.#dirty = dirty;
+    this.#resize = resize;
     this.offset = offset;
     this.medium = options.medium ?? null;
-    this.bytes = bytes;
+    this.#bytes = bytes;
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
     this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
@@ -68,8 +113,28 @@ export class Disk {
     if (!(picoseconds >= 0 && picoseconds < 2 ** 32))
       throw new MachineError(`picosecondsPerByte is ${picoseconds}; it must be from 0 to 2^32`);
     this.#u32[(offset + DISK_PICOSECONDS) >>> 2] = picoseconds;
+    for (const { field, at } of TEXTS) {
+      const bytes = new TextEncoder().encode(options[field] ?? '');
+      this.#u8.set(bytes, (offset >>> 0) + DISK_TEXTS + at);
+    }
     this.#u32[(offset + DISK_READ_ONLY) >>> 2] = this.readOnly ? 1 : 0;
     this.#u32[(offset + DISK_WRITE_CACHE) >>> 2] = (options.writeCache ?? true) ? 1 : 0;
+  }
+
+  /** Its size now. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Gives the disk another size, a multiple of the sector, while the machine runs: controllers tell their drivers as their
+   * specifications say. New bytes are zeroes. A RAM disk can also shrink; a medium of the host needs to have `grow`.
+   * Throws MachineError, or the medium's error, and then nothing has changed.
+   */
+  resize(bytes: number): void {
+    if (bytes === this.#bytes) return;
+    this.#resize(this, bytes);
+    this.#bytes = bytes;
   }
 
   /** The module's number of the disk, 1 and up. */

@@ -36,7 +36,7 @@ import { Tracer } from '../trace/index.ts';
 import { Arena } from './arena.ts';
 import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
-import { Disk, type DiskOptions } from './disk.ts';
+import { checkTexts, Disk, type DiskOptions } from './disk.ts';
 import { MachineError, SnapshotError } from './errors.ts';
 import { type Fault, writeFault } from './faults.ts';
 import { HostMedia, type SavedMedia } from './host-media.ts';
@@ -202,6 +202,7 @@ export class Machine {
 
   /** Adds a disk; Controller.attach() puts it somewhere. Throws MachineError for a bad size. */
   addDisk(options: DiskOptions): Disk {
+    checkTexts(options);
     const sectorBytes = options.sectorBytes ?? 512;
     const bytes = options.medium?.bytes ?? options.bytes ?? 0;
     if (!(Number.isSafeInteger(bytes) && bytes > 0 && bytes % sectorBytes === 0)) {
@@ -224,7 +225,9 @@ export class Machine {
           : `no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`,
       );
     }
-    const disk = new Disk(this.buffer, offset, options, bytes, this.#arena.dirty);
+    const disk = new Disk(this.buffer, offset, options, bytes, this.#arena.dirty, (which, size) =>
+      this.#resizeDisk(which, size),
+    );
     this.#shape = null;
     if (options.medium !== undefined) this.#media.add(disk.id, options.medium, sectorBytes);
     this.#disks.push(disk);
@@ -409,6 +412,27 @@ export class Machine {
   /** The lowest message-signalled vector that is pending, taken off the list; −1: none. */
   takeMsi(): number {
     return this.#hw.takeMessage();
+  }
+
+  #resizeDisk(disk: Disk, bytes: number): void {
+    const { medium, sectorBytes } = disk;
+    if (!(Number.isSafeInteger(bytes) && bytes > 0 && bytes % sectorBytes === 0)) {
+      throw new MachineError(
+        `bytes is ${bytes}; the size must be a multiple of the sector, ${sectorBytes} bytes`,
+      );
+    }
+    if (medium !== null) {
+      if (bytes < disk.bytes)
+        throw new MachineError(`${medium.name} can only grow, from ${disk.bytes} bytes`);
+      if (medium.bytes < bytes && medium.grow === undefined)
+        throw new MachineError(`${medium.name} cannot grow`);
+      if (medium.bytes < bytes) medium.grow?.(bytes);
+    }
+    const sectors = bytes / sectorBytes;
+    const done = this.#hw.resizeDisk(disk.offset, (sectors % 2 ** 32) | 0, Math.floor(sectors / 2 ** 32));
+    this.#shape = null;
+    if (done === 0)
+      throw new MachineError(`no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`);
   }
 
   #addRam(region: RamRegion): BackedRegion {

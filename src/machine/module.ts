@@ -10,6 +10,7 @@ export interface HardwareExports {
   createController(kind: number, line: number): number;
   resetController(device: number, kind: number): void;
   createDisk(kind: number, sectorsLow: number, sectorsHigh: number, sectorShift: number): number;
+  resizeDisk(disk: number, sectorsLow: number, sectorsHigh: number): number;
   attachDisk(device: number, place: number, unit: number, disk: number): number;
   barRead(device: number, bar: number, at: number, size: number): number;
   barWrite(device: number, bar: number, at: number, size: number, value: number): void;

@@ -13,7 +13,7 @@ export interface AsyncMediumOptions {
 /** A synchronous medium behind the asynchronous contract. Closing it closes that. */
 export function asyncMedium(medium: SyncMedium, options: AsyncMediumOptions = {}): AsyncMedium {
   const { delay = () => Promise.resolve() } = options;
-  const { name, bytes, readOnly, content } = medium;
+  const { name, readOnly, content } = medium;
   // What waits while the content is put back must change nothing any more.
   let era = 0;
   const wait: typeof delay = async (...operation) => {
@@ -24,7 +24,9 @@ export function asyncMedium(medium: SyncMedium, options: AsyncMediumOptions = {}
   return {
     sync: false,
     name,
-    bytes,
+    get bytes() {
+      return medium.bytes;
+    },
     readOnly,
     content: content && {
       capture: () => content.capture(),
@@ -34,6 +36,7 @@ export function asyncMedium(medium: SyncMedium, options: AsyncMediumOptions = {}
         content.revert(state);
       },
     },
+    ...(medium.grow === undefined ? {} : { grow: (bytes: number) => medium.grow?.(bytes) }),
     async read(offset, buffer) {
       await wait('read', offset, buffer.length);
       return medium.readv(offset, [buffer]);

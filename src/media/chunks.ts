@@ -41,8 +41,8 @@ class ChunksState implements ContentState {
 const NOTHING: ReadonlyMap<number, Uint8Array> = new Map();
 
 export class Chunks implements MediumContent {
-  readonly bytes: number;
   readonly chunkBytes: number;
+  #bytes: number;
   /** Chunks that a captured state shares, under those of #own; null there: dropped since. */
   #base = NOTHING;
   #own = new Map<number, Uint8Array | null>();
@@ -61,8 +61,23 @@ export class Chunks implements MediumContent {
     if (!(isPower && chunkBytes >= MIN_CHUNK_BYTES && chunkBytes <= MAX_CHUNK_BYTES)) {
       throw new RangeError(`chunkBytes is ${chunkBytes}; it must be a power of two from 4096 to 65536`);
     }
-    this.bytes = bytes;
+    this.#bytes = bytes;
     this.chunkBytes = chunkBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** More chunks behind those that there are; nothing is in them. */
+  grow(bytes: number): void {
+    this.#bytes = bytes;
+    this.#state = null;
+    const marks = this.#zeroed;
+    if (marks === null) return;
+    this.#zeroed = new Uint8Array(Math.ceil(bytes / this.chunkBytes / 8));
+    this.#zeroed.set(marks);
+    this.#zeroedShared = false;
   }
 
   /** Bytes of chunks that were written or discarded. */

@@ -123,17 +123,31 @@ function sizeRule(size: number, sectorBytes: number): string {
 class FileMedium implements SyncMedium {
   readonly sync = true;
   readonly name: string;
-  readonly bytes: number;
   readonly readOnly: boolean;
   readonly #fs: typeof Fs;
   #fd: number;
+  #bytes: number;
 
   constructor(fs: typeof Fs, fd: number, path: string, bytes: number, readOnly: boolean) {
     this.#fs = fs;
     this.#fd = fd;
     this.name = path;
-    this.bytes = bytes;
+    this.#bytes = bytes;
     this.readOnly = readOnly;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  grow(bytes: number): void {
+    this.#checkWritable();
+    try {
+      this.#fs.ftruncateSync(this.#open(), bytes);
+    } catch (error) {
+      throw fileError(this.name, `cannot be made ${bytes} bytes long`, error);
+    }
+    this.#bytes = bytes;
   }
 
   readv(offset: number, buffers: readonly Uint8Array[]): number {

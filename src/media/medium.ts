@@ -12,11 +12,13 @@ import type { MediumContent } from './content.ts';
 export interface MediumShape {
   /** For messages: a path, a URL. */
   readonly name: string;
-  /** Size, a multiple of the sector. */
+  /** Size now, a multiple of the sector. */
   readonly bytes: number;
   readonly readOnly: boolean;
   /** What it keeps in the host's memory, for snapshots; not there where it keeps nothing. */
   readonly content?: MediumContent | undefined;
+  /** Makes it `bytes` bytes long, more than it was; the new ones are zeroes. Without it the size is fixed. */
+  grow?(bytes: number): void;
 }
 
 /** Buffers are views of RAM itself: they are valid during the call only. Errors are thrown. */

@@ -30,14 +30,20 @@ export function ramMedium(bytes: number, options: { readonly name?: string } = {
 class SparseRam implements RamMedium {
   readonly sync = true;
   readonly readOnly = false;
-  readonly bytes: number;
   readonly name: string;
   readonly #chunks: Chunks;
 
   constructor(bytes: number, name: string) {
-    this.bytes = bytes;
     this.name = name;
     this.#chunks = new Chunks(bytes, CHUNK_BYTES);
+  }
+
+  get bytes(): number {
+    return this.#chunks.bytes;
+  }
+
+  grow(bytes: number): void {
+    this.#chunks.grow(bytes);
   }
 
   get usedBytes(): number {
