@@ -108,7 +108,7 @@ export class Machine {
   readonly tracer: Tracer;
   readonly controllers: readonly Controller[];
   readonly disks: readonly Disk[];
-  /** The module's whole memory; its layout is in assembly/bus/layout.ts. For tracers and snapshots. */
+  /** The module's whole memory; its layout is in assembly/bus/layout.ts. To be read: what is written here no snapshot sees. */
   readonly buffer: ArrayBuffer;
   readonly #hw: HardwareExports;
   readonly #media: HostMedia;

@@ -2,9 +2,26 @@
 // saved, disturbed, put back and continued. The hardware has to do the same as in a run without, event for event. The
 // CPU's part is replayed (recorder.ts), so that drivers need not be put back.
 
+import {
+  ARENA_BASE,
+  AT_ARENA_TOP,
+  AT_DIRTY_COUNT,
+  AT_EVENT_COUNT,
+  AT_EVENTS,
+  AT_FAULTS,
+  AT_NOWHERE,
+  AT_ONES,
+  AT_RUNS,
+  AT_TRACE,
+  EVENT_MAX,
+  EVENT_STRIDE,
+  PAGE_BYTES,
+  TRACE_MAX,
+  TRACE_STRIDE,
+} from '../../assembly/bus/layout.ts';
 import { attachNvme, attachVirtioBlk } from '../../src/drivers/index.ts';
 import { Random } from '../../src/kernel/random.ts';
-import { Snapshot } from '../../src/machine/index.ts';
+import { type Machine, Snapshot } from '../../src/machine/index.ts';
 import { type RamMedium, ramMedium } from '../../src/media/index.ts';
 import { contentOf, turn } from '../media/help.ts';
 import { assert } from '../run/suite.ts';
@@ -49,11 +66,29 @@ export const ROWS: readonly Row[] = [
 const COMMANDS = 45;
 const MOMENTS = 80;
 
+const PATTERN = Uint8Array.from({ length: DISK_BYTES }, (_, i) => (i * 7) ^ (i >>> 9));
+
 /** A disk that nobody writes, with something on it. */
 export function patterned(): RamMedium {
   const medium = ramMedium(DISK_BYTES);
-  medium.writev(0, [Uint8Array.from({ length: DISK_BYTES }, (_, i) => (i * 7) ^ (i >>> 9))]);
+  medium.writev(0, [PATTERN]);
   return medium;
+}
+
+/** The arena but for what lives within one call and what is behind the ends of tables. */
+export function arenaOf(machine: Machine): Buffer {
+  const words = new Uint32Array(machine.buffer);
+  const top = words[AT_ARENA_TOP >>> 2] ?? 0;
+  const bytes = Buffer.from(new Uint8Array(machine.buffer, 0, top).slice());
+  const events = AT_EVENTS + (words[AT_EVENT_COUNT >>> 2] ?? 0) * EVENT_STRIDE;
+  bytes.fill(0, 0, ARENA_BASE); // static data of the flavour
+  bytes.fill(0, AT_DIRTY_COUNT, AT_DIRTY_COUNT + 4);
+  bytes.fill(0, AT_RUNS, AT_ONES);
+  bytes.fill(0, AT_NOWHERE, AT_NOWHERE + PAGE_BYTES);
+  bytes.fill(0, events, AT_EVENTS + EVENT_MAX * EVENT_STRIDE);
+  bytes.fill(0, AT_FAULTS, AT_TRACE);
+  bytes.fill(0, AT_TRACE, AT_TRACE + TRACE_MAX * TRACE_STRIDE);
+  return bytes;
 }
 
 /** Everything by which two runs can differ. */
@@ -146,6 +181,7 @@ class Stopper {
     const snapshot = this.rig.machine.save();
     const known = events.length;
     this.#count(snapshot);
+    const arena = random.chance(0.3) ? arenaOf(this.rig.machine) : null;
     const sort = random.below(12);
     if (sort === 0) {
       const read = Snapshot.fromBytes(snapshot.toBytes());
@@ -165,6 +201,7 @@ class Stopper {
       this.rig.machine.restore(snapshot);
     }
     events.length = known;
+    if (arena !== null) assert.is(Buffer.compare(arena, arenaOf(this.rig.machine)), 0, 'the arena');
     if (random.chance(0.2)) this.#before = snapshot;
   }
 

@@ -1,20 +1,5 @@
 // What a snapshot holds, and where it goes: every byte of the arena, the host's half, bytes and back, other machines.
 
-import {
-  AT_ARENA_TOP,
-  AT_DIRTY_COUNT,
-  AT_EVENT_COUNT,
-  AT_EVENTS,
-  AT_FAULTS,
-  AT_NOWHERE,
-  AT_ONES,
-  AT_RUNS,
-  AT_TRACE,
-  EVENT_MAX,
-  EVENT_STRIDE,
-  TRACE_MAX,
-  TRACE_STRIDE,
-} from '../../assembly/bus/layout.ts';
 import { Random } from '../../src/kernel/random.ts';
 import {
   createMachine,
@@ -28,27 +13,13 @@ import { fill } from '../drivers/host.ts';
 import { altered } from '../media/help.ts';
 import { code, filesBelow } from '../run/sources.ts';
 import { assert, suite } from '../run/suite.ts';
+import { arenaOf } from './snapshot-rig.ts';
 
 const test = suite('snapshot: state');
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
 const HIGH = 2 ** 32;
-
-/** The arena but for what lives within one call and what is behind the ends of tables. */
-function arenaOf(machine: Machine): Buffer {
-  const words = new Uint32Array(machine.buffer);
-  const top = words[AT_ARENA_TOP >>> 2] ?? 0;
-  const bytes = Buffer.from(new Uint8Array(machine.buffer, 0, top).slice());
-  const events = AT_EVENTS + (words[AT_EVENT_COUNT >>> 2] ?? 0) * EVENT_STRIDE;
-  bytes.fill(0, AT_DIRTY_COUNT, AT_DIRTY_COUNT + 4);
-  bytes.fill(0, AT_RUNS, AT_ONES);
-  bytes.fill(0, AT_NOWHERE, AT_NOWHERE + PAGE);
-  bytes.fill(0, events, AT_EVENTS + EVENT_MAX * EVENT_STRIDE);
-  bytes.fill(0, AT_FAULTS, AT_TRACE);
-  bytes.fill(0, AT_TRACE, AT_TRACE + TRACE_MAX * TRACE_STRIDE);
-  return bytes;
-}
 
 async function bigMachine(): Promise<Machine> {
   const machine = await createMachine({
