@@ -42,6 +42,7 @@ export type Resize = (disk: Disk, bytes: number) => void;
 
 // Fields of the Disk class in assembly/media/media.ts.
 const DISK_ID = 4;
+const DISK_SECTORS = 8;
 const DISK_SECTOR_SHIFT = 16;
 const DISK_DATA = 20;
 const DISK_READ_ONLY = 24;
@@ -85,21 +86,12 @@ export class Disk {
 
   readonly #dirty: DirtyPages;
   readonly #resize: Resize;
-  #bytes: number;
 
-  constructor(
-    buffer: ArrayBuffer,
-    offset: number,
-    options: DiskOptions,
-    bytes: number,
-    dirty: DirtyPages,
-    resize: Resize,
-  ) {
+  constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, dirty: DirtyPages, resize: Resize) {
     this.#dirty = dirty;
     this.#resize = resize;
     this.offset = offset;
     this.medium = options.medium ?? null;
-    this.#bytes = bytes;
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
     this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
@@ -123,7 +115,7 @@ export class Disk {
 
   /** Its size now. */
   get bytes(): number {
-    return this.#bytes;
+    return (this.#word(DISK_SECTORS) + this.#word(DISK_SECTORS + 4) * 2 ** 32) * this.sectorBytes;
   }
 
   /**
@@ -132,9 +124,7 @@ export class Disk {
    * Throws MachineError, or the medium's error, and then nothing has changed.
    */
   resize(bytes: number): void {
-    if (bytes === this.#bytes) return;
-    this.#resize(this, bytes);
-    this.#bytes = bytes;
+    if (bytes !== this.bytes) this.#resize(this, bytes);
   }
 
   /** The module's number of the disk, 1 and up. */

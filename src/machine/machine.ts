@@ -225,7 +225,7 @@ export class Machine {
           : `no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`,
       );
     }
-    const disk = new Disk(this.buffer, offset, options, bytes, this.#arena.dirty, (which, size) =>
+    const disk = new Disk(this.buffer, offset, options, this.#arena.dirty, (which, size) =>
       this.#resizeDisk(which, size),
     );
     this.#shape = null;
