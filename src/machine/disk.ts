@@ -9,12 +9,18 @@ import {
   DISK_SERIAL,
   DISK_SERIAL_BYTES,
 } from '../../assembly/media/codes.ts';
-import type { Medium } from '../media/medium.ts';
+import type { Medium, SyncMedium } from '../media/medium.ts';
 import type { DirtyPages } from './dirty-pages.ts';
 import { MachineError } from './errors.ts';
 
+/** A RAM disk of more bytes lies in the host's memory, which it takes only for what is written. */
+export const RAM_DISK_MAX = 512 * 2 ** 20;
+
 export interface DiskOptions {
-  /** Bytes of a RAM disk, a multiple of the sector. */
+  /**
+   * Bytes of a RAM disk, a multiple of the sector. Up to 512 MiB it lies in the module's memory, which is made
+   * with room for it (`diskBytes` of the machine); a larger one, of terabytes too, is a `ramMedium()`.
+   */
   readonly bytes?: number;
   /** Instead of RAM: bytes that the host holds. */
   readonly medium?: Medium;
@@ -146,31 +152,45 @@ export class Disk {
     };
   }
 
-  /** A copy of `length` bytes of a RAM disk at byte `offset`, behind the controller's back. */
+  /** A copy of `length` bytes at byte `offset`, behind the controller's back; not of an asynchronous medium. */
   read(offset: number, length: number): Uint8Array {
-    const at = this.#data(offset, length);
+    this.#check(offset, length);
+    const { medium } = this;
+    if (medium !== null) {
+      const bytes = new Uint8Array(length);
+      synchronous(medium).readv(offset, [bytes]);
+      return bytes;
+    }
+    const at = this.#word(DISK_DATA) + offset;
     return this.#u8.slice(at, at + length);
   }
 
-  /** Puts bytes on a RAM disk at byte `offset`, behind the controller's back. */
+  /** Puts bytes at byte `offset`, behind the controller's back; not on an asynchronous medium. */
   write(offset: number, bytes: Uint8Array): void {
-    const at = this.#data(offset, bytes.length);
+    this.#check(offset, bytes.length);
+    const { medium } = this;
+    if (medium !== null) {
+      synchronous(medium).writev(offset, [bytes]);
+      return;
+    }
+    const at = this.#word(DISK_DATA) + offset;
     this.#dirty.mark(at, bytes.length);
     this.#u8.set(bytes, at);
   }
 
-  #data(offset: number, length: number): number {
-    if (this.medium !== null)
-      throw new MachineError('the disk is behind a medium of the host: read and write that');
-    if (!(offset >= 0 && length >= 0 && offset + length <= this.bytes)) {
-      throw new MachineError(
-        `bytes ${offset} to ${offset + length} are not all on the disk of ${this.bytes} bytes`,
-      );
-    }
-    return this.#word(DISK_DATA) + offset;
+  #check(offset: number, length: number): void {
+    if (offset >= 0 && length >= 0 && offset + length <= this.bytes) return;
+    throw new MachineError(
+      `bytes ${offset} to ${offset + length} are not all on the disk of ${this.bytes} bytes`,
+    );
   }
 
   #word(field: number): number {
     return this.#u32[(this.offset + field) >>> 2] as number;
   }
+}
+
+function synchronous(medium: Medium): SyncMedium {
+  if (medium.sync) return medium;
+  throw new MachineError(`${medium.name}: the medium is asynchronous: read and write it, not the disk`);
 }

@@ -32,11 +32,12 @@ import {
   parameterOf,
 } from '../controllers/index.ts';
 import { Guard, type GuardOptions } from '../guard/index.ts';
+import { ramMedium } from '../media/index.ts';
 import { Tracer } from '../trace/index.ts';
 import { Arena } from './arena.ts';
 import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
-import { checkTexts, Disk, type DiskOptions } from './disk.ts';
+import { checkTexts, Disk, type DiskOptions, RAM_DISK_MAX } from './disk.ts';
 import { MachineError, SnapshotError } from './errors.ts';
 import { type Fault, writeFault } from './faults.ts';
 import { HostMedia, type SavedMedia } from './host-media.ts';
@@ -210,9 +211,10 @@ export class Machine {
         `a disk of ${bytes} bytes: the size must be a multiple of the sector, ${sectorBytes} bytes`,
       );
     }
+    const medium = options.medium ?? (bytes > RAM_DISK_MAX ? ramMedium(bytes, { name: 'memory' }) : null);
     const sectors = bytes / sectorBytes;
     const offset = this.#hw.createDisk(
-      options.medium === undefined ? DISK_RAM : DISK_HOST,
+      medium === null ? DISK_RAM : DISK_HOST,
       (sectors % 2 ** 32) | 0,
       Math.floor(sectors / 2 ** 32),
       Math.log2(sectorBytes),
@@ -225,11 +227,12 @@ export class Machine {
           : `no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`,
       );
     }
-    const disk = new Disk(this.buffer, offset, options, this.#arena.dirty, (which, size) =>
+    const held = { ...options, ...(medium === null ? {} : { medium }) };
+    const disk = new Disk(this.buffer, offset, held, this.#arena.dirty, (which, size) =>
       this.#resizeDisk(which, size),
     );
     this.#shape = null;
-    if (options.medium !== undefined) this.#media.add(disk.id, options.medium, sectorBytes);
+    if (medium !== null) this.#media.add(disk.id, medium, sectorBytes);
     this.#disks.push(disk);
     return disk;
   }

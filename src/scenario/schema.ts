@@ -108,7 +108,7 @@ export const scenarioSchema = v.strictObject({
   controller: v.optional(text, 'aha1542'),
   disk: v.optional(
     v.strictObject({
-      bytes: v.optional(whole(512, 2 ** 45, 'bytes')),
+      bytes: v.optional(whole(512, 2 ** 53 - 512, 'bytes')),
       sectorBytes: v.optional(v.picklist([512, 4096], 'must be 512 or 4096'), 512),
       latencyNs: v.optional(whole(0, 2 ** 40, 'ns')),
     }),

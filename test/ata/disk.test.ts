@@ -1,3 +1,4 @@
+import { ramMedium } from '../../src/media/index.ts';
 import { ata, DATA, Hba, pattern, regs, wordsOf } from '../ahci/hba.ts';
 import { assert, suite } from '../run/suite.ts';
 
@@ -36,6 +37,26 @@ test('IDENTIFY says what the disk is, and its bytes add up to zero', async () =>
       .join('');
   assert.is(text(10, 20), 'BP00000001          ');
   assert.is(text(27, 47), 'BACKPLANE ATA DISK'.padEnd(40));
+});
+
+test('a disk beyond 28 bits says 2^28 - 1 sectors there, and all of them where 48 bits go', async () => {
+  const sectors = 2 ** 33 + 5;
+  const medium = ramMedium(sectors * 512);
+  const hba = await Hba.create({ medium });
+  const words = await identify(hba);
+  assert.equal(words.slice(60, 62), [0xffff, 0x0fff]);
+  assert.equal(words.slice(100, 104), [5, 0, 2, 0]);
+  const bytes = pattern(512, 9);
+  medium.writev((2 ** 28 - 2) * 512, [bytes]);
+  // The address's highest four bits are in the device register (ATA8-ACS, 28-bit commands).
+  const last = { command: ata.ATA_READ_DMA, lba: 0xfffffe, device: 0x4f, count: 1 };
+  assert.is(hba.execute(last, block()), GOOD);
+  assert.ok(hba.machine.memory.equals(DATA, bytes));
+  medium.writev((sectors - 1) * 512, [bytes]);
+  assert.is(hba.execute({ command: ata.ATA_READ_DMA_EXT, lba: sectors - 1, count: 1 }, block()), GOOD);
+  assert.ok(hba.machine.memory.equals(DATA, bytes));
+  const tfd = hba.execute({ command: ata.ATA_READ_DMA_EXT, lba: sectors, count: 1 }, block());
+  assert.is(errorOf(hba, tfd), ata.ATA_ERROR_IDNF);
 });
 
 test('a disk with 4 KiB sectors says so and moves whole sectors', async () => {
