@@ -1,14 +1,18 @@
-// The disk image of `backplane run --image`: kept as it is under an overlay, or written in place, with an
+// The disk image of `backplane run --image`, a file or an NBD server's: kept as it is under an overlay, or written in place, with an
 // account of what was written for when the run is interrupted, and of what the file refused.
 
 import { accessSync, constants, statSync } from 'node:fs';
 import {
+  type AsyncMedium,
   createQcow2,
   IMAGE_FORMATS,
   type ImageFormat,
+  isNbdUri,
+  type Medium,
   MediumError,
   openFile,
   openImage as openMedium,
+  openNbd,
   overlay,
   type SyncMedium,
 } from '../media/index.ts';
@@ -18,13 +22,13 @@ import { formatPath } from './style.ts';
 export interface Image {
   readonly path: string;
   /** The disk for a part of the scenario; only a part that makes no mistake on purpose writes in place. */
-  medium(bounce: boolean): SyncMedium;
+  medium(bounce: boolean): Medium;
   readonly bytes: number;
-  /** Bytes that were written to the file. */
+  /** Bytes that were written to the image. */
   readonly written: number;
-  /** What went wrong first with the file itself, such as a full file system; null if nothing did. */
+  /** What went wrong first with the image itself, such as a full file system; null if nothing did. */
   readonly trouble: string | null;
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface ImageFlags {
@@ -37,52 +41,104 @@ export interface ImageFlags {
 
 /** Opens an image. Throws MediumError or UsageError, which name the path and what would be right. */
 export async function openImage(path: string, flags: ImageFlags): Promise<Image> {
-  const format = flags.format === undefined ? undefined : parseFormat(flags.format);
   const inPlace = flags.inPlace || flags.create !== undefined;
-  if (flags.create !== undefined) await createImage(path, flags.create, format);
-  if (inPlace) checkWritable(path);
-  const file = await openMedium(path, { readOnly: !inPlace, ...(format === undefined ? {} : { format }) });
-  if (inPlace && file.readOnly) {
-    file.close();
+  const base = isNbdUri(path) ? await openServed(path, flags) : await openStored(path, flags, inPlace);
+  if (inPlace && base.readOnly) {
+    await base.close();
     throw new UsageError(`${formatPath(path)} is of a format that is only read; leave out --in-place`);
   }
-  let written = 0;
-  let trouble: string | null = null;
-  const watched = <T>(work: () => T): T => {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof MediumError) trouble ??= error.message;
-      throw error;
-    }
-  };
-  const counted: SyncMedium = {
-    sync: true,
-    name: `${file.name}, written in place`,
-    bytes: file.bytes,
-    readOnly: file.readOnly,
-    readv: (offset, buffers) => watched(() => file.readv(offset, buffers)),
-    writev(offset, buffers) {
-      const bytes = watched(() => file.writev(offset, buffers));
-      written += bytes;
-      return bytes;
-    },
-    flush: () => watched(() => file.flush()),
-    discard: (offset, bytes) => file.discard(offset, bytes),
-    close: () => file.close(),
-  };
+  const watch = new Watch();
+  const counted = base.sync ? watch.sync(base) : watch.async(base);
   return {
     path,
-    bytes: file.bytes,
-    medium: (bounce) => (inPlace && bounce ? counted : overlay(file)),
+    bytes: base.bytes,
+    medium(bounce) {
+      if (inPlace && bounce) return counted;
+      return base.sync ? overlay(base) : overlay(base);
+    },
     get written() {
-      return written;
+      return watch.written;
     },
     get trouble() {
-      return trouble;
+      return watch.trouble;
     },
-    close: () => file.close(),
+    async close() {
+      await base.close();
+    },
   };
+}
+
+async function openServed(path: string, flags: ImageFlags): Promise<AsyncMedium> {
+  if (flags.create !== undefined) throw new UsageError('--create makes files; an NBD server has its own');
+  if (flags.format !== undefined && flags.format !== 'raw') {
+    throw new UsageError('--image-format is for files; what an NBD server exports is raw');
+  }
+  return openNbd(path, { readOnly: !flags.inPlace });
+}
+
+async function openStored(path: string, flags: ImageFlags, inPlace: boolean): Promise<SyncMedium> {
+  const format = flags.format === undefined ? undefined : parseFormat(flags.format);
+  if (flags.create !== undefined) await createImage(path, flags.create, format);
+  if (inPlace) checkWritable(path);
+  return openMedium(path, { readOnly: !inPlace, ...(format === undefined ? {} : { format }) });
+}
+
+/** Counts what is written in place, and keeps what the image said first when it failed. */
+class Watch {
+  written = 0;
+  trouble: string | null = null;
+
+  sync(medium: SyncMedium): SyncMedium {
+    const watched = <T>(work: () => T): T => {
+      try {
+        return work();
+      } catch (error) {
+        throw this.#note(error);
+      }
+    };
+    return {
+      ...shapeOf(medium),
+      sync: true,
+      readv: (offset, buffers) => watched(() => medium.readv(offset, buffers)),
+      writev: (offset, buffers) => this.#count(watched(() => medium.writev(offset, buffers))),
+      flush: () => watched(() => medium.flush()),
+      discard: (offset, bytes) => watched(() => medium.discard(offset, bytes)),
+      close: () => medium.close(),
+    };
+  }
+
+  async(medium: AsyncMedium): AsyncMedium {
+    const watched = async <T>(work: Promise<T>): Promise<T> => {
+      try {
+        return await work;
+      } catch (error) {
+        throw this.#note(error);
+      }
+    };
+    return {
+      ...shapeOf(medium),
+      sync: false,
+      read: (offset, buffer) => watched(medium.read(offset, buffer)),
+      write: async (offset, buffer) => this.#count(await watched(medium.write(offset, buffer))),
+      flush: () => watched(medium.flush()),
+      discard: (offset, bytes) => watched(medium.discard(offset, bytes)),
+      close: () => medium.close(),
+    };
+  }
+
+  #count(bytes: number): number {
+    this.written += bytes;
+    return bytes;
+  }
+
+  #note(error: unknown): unknown {
+    if (error instanceof MediumError) this.trouble ??= error.message;
+    return error;
+  }
+}
+
+function shapeOf(medium: Medium): { name: string; bytes: number; readOnly: boolean } {
+  return { name: `${medium.name}, written in place`, bytes: medium.bytes, readOnly: medium.readOnly };
 }
 
 function parseFormat(text: string): ImageFormat {

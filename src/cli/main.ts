@@ -57,7 +57,10 @@ function addRun(root: Command): void {
     )
     .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
     .option('--profile <path>', 'a profile of your own, as JSON')
-    .option('--image <path>', 'use a disk image as the disk; it is not changed, but with --in-place')
+    .option(
+      '--image <path>',
+      'use a disk image, or nbd://host:port/export, as the disk; it is not changed, but with --in-place',
+    )
     .option('--image-format <name>', 'raw, qcow2 or vhd (default: what it looks like)')
     .option('--create <size>', 'make the image first, with this size, and write to it')
     .option('--in-place', 'write to the image: what was there is lost')

@@ -122,7 +122,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
     progress.end();
     interrupt.end();
     file.close();
-    image?.close();
+    await image?.close();
   }
 }
 

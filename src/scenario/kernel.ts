@@ -43,21 +43,24 @@ export interface Transfer {
   readonly ranges: readonly UserRange[];
 }
 
-/** A booted kernel with one process; attach() comes before the first request. */
+/**
+ * A booted kernel with one process; attach() comes before the first request. What may wait for a disk is
+ * asynchronous, because the disk's medium may be.
+ */
 export interface Harness {
   /** Most bytes that one request may carry, whatever its memory looks like. */
   readonly maxRequestBytes: number;
   /** Attaches the driver to the controller. Throws MachineError when it finds no disk. */
-  attach(): void;
+  attach(): Promise<void>;
   /** Gives the process memory. Throws MachineError when there is none. */
   allocate(bytes: number, placement: Placement): UserBuffer;
   /** Reads and writes the process's memory as the process would. */
   store(address: number, bytes: Uint8Array): void;
   load(address: number, into: Uint8Array): void;
   /** Does one request and waits for its end: 0, or a negative errno. */
-  transfer(transfer: Transfer): number;
-  flush(): number;
+  transfer(transfer: Transfer): Promise<number>;
+  flush(): Promise<number>;
   readonly zones: readonly { readonly name: string; readonly base: number; readonly bytes: number }[];
   /** Ends the process and the driver; what is left over is reported by the guard and by the result. */
-  shutdown(): string[];
+  shutdown(): Promise<string[]>;
 }

@@ -2,7 +2,7 @@
 // ioctl(SG_IO) makes them: blk_rq_map_user_iov, blk_execute_rq, blk_rq_unmap_user.
 
 import { buildFlush, buildTransfer } from '../drivers/scsi.ts';
-import { type AddressSpace, PAGE_SIZE, type Sleeps, VM_READ, VM_WRITE } from '../kernel/index.ts';
+import { type AddressSpace, PAGE_SIZE, type Sleeps, type Task, VM_READ, VM_WRITE } from '../kernel/index.ts';
 import {
   bootLinux,
   type Gendisk,
@@ -56,10 +56,10 @@ class LinuxHarness implements Harness {
     );
   }
 
-  attach(): void {
+  async attach(): Promise<void> {
     const { controller, bounce } = this.#options;
     const linux = this.#linux;
-    const host = linux.kernel.scheduler.complete('probe', function* () {
+    const host = await linux.kernel.scheduler.completeAsync('probe', function* () {
       return linux.scsi_add_host(controller, { bounce });
     });
     const disk = host.disks[0];
@@ -113,17 +113,19 @@ class LinuxHarness implements Harness {
     if (copied !== into.length) throw new MachineError('the process cannot read its memory');
   }
 
-  transfer(transfer: Transfer): number {
+  async transfer(transfer: Transfer): Promise<number> {
     const first = transfer.ranges[0];
     if (first === undefined) return 0;
-    return this.#inProcess(first.address, () => this.#execute(transfer));
+    const task = this.#spawn(first.address, () => this.#execute(transfer));
+    await this.#linux.kernel.scheduler.runAsync({ until: task });
+    return task.exitValue as number; // it ended, without an exception
   }
 
-  flush(): number {
+  async flush(): Promise<number> {
     const linux = this.#linux;
     const { queue } = this.#disk;
     const disk = this.#disk;
-    return linux.kernel.scheduler.complete('flush', function* (): Sleeps<number> {
+    return linux.kernel.scheduler.completeAsync('flush', function* (): Sleeps<number> {
       const rq = yield* linux.blk_get_request(queue, READ, GFP_KERNEL);
       if (IS_ERR(rq)) return rq;
       linux.blk_rq_set_block_pc(rq);
@@ -134,11 +136,11 @@ class LinuxHarness implements Harness {
     });
   }
 
-  shutdown(): string[] {
+  async shutdown(): Promise<string[]> {
     const linux = this.#linux;
     const spaces = this.#spaces;
     const attached = this.#attached;
-    linux.kernel.scheduler.complete('shutdown', function* () {
+    await linux.kernel.scheduler.completeAsync('shutdown', function* () {
       for (const { queue } of attached?.host.disks ?? []) yield* linux.blk_cleanup_queue(queue);
       if (attached !== null) linux.scsi_remove_host(attached.host);
       for (const { mm } of spaces) yield* mm.drop();
@@ -180,15 +182,19 @@ class LinuxHarness implements Harness {
     return error !== 0 ? error : copied;
   }
 
-  /** Runs `body` in a process that has the memory around `address`. */
+  /** Runs `body`, which waits for no disk, in a process that has the memory around `address`. */
   #inProcess<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): T {
+    const task = this.#spawn(address, body);
+    this.#linux.kernel.scheduler.run({ until: task });
+    return task.exitValue as T; // it ended, without an exception
+  }
+
+  #spawn<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): Task<T> {
     const space = this.#spaces.find(({ start, end }) => address >= start && address < end);
     if (space === undefined) throw new MachineError(`the process has no memory at 0x${address.toString(16)}`);
     const { kernel } = this.#linux;
     space.mm.grab();
-    const task = kernel.spawnProcess('process', (_task, mm) => body(mm), space.mm);
-    kernel.scheduler.run({ until: task });
-    return task.exitValue as T; // it ended, without an exception
+    return kernel.spawnProcess('process', (_task, mm) => body(mm), space.mm);
   }
 }
 

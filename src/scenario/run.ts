@@ -3,7 +3,7 @@
 
 import type { Profile } from '../controllers/index.ts';
 import type { GuardOptions } from '../guard/index.ts';
-import { type Controller, type Disk, Machine, MachineError } from '../machine/index.ts';
+import { type Controller, type Disk, Machine, MachineError, RAM_DISK_MAX } from '../machine/index.ts';
 import type { Medium } from '../media/index.ts';
 import type { AnyEvent } from '../trace/index.ts';
 import type { Harness, Placement, UserBuffer, UserRange } from './kernel.ts';
@@ -22,8 +22,6 @@ const LOW = 16 * MIB;
 const LEAST_SPAN = MIB;
 /** The process moves its input through a window of at most this many bytes. */
 const WINDOW = 4 * MIB;
-/** A disk in the module's memory is at most this large; a larger one needs a medium. */
-export const MAX_RAM_DISK = 512 * MIB;
 const MIN_RAM_DISK = 64 * MIB;
 /** A kernel boots in no less, at address 0. */
 const LEAST_RAM = MIB;
@@ -112,7 +110,7 @@ class Part {
     const bytes = medium === undefined ? ramDiskBytes(scenario, options.input.bytes) : 0;
     this.#machine = new Machine(options.module, {
       ram: scenario.machine.ram ?? 'default',
-      diskBytes: bytes + MIB,
+      diskBytes: (bytes > RAM_DISK_MAX ? 0 : bytes) + MIB,
       guard: options.guard ?? true,
     });
     const profile = options.profile === undefined ? {} : { profile: options.profile };
@@ -143,7 +141,7 @@ class Part {
     const window = this.#window();
     const span = 2 * window + LEAST_SPAN; // the driver takes some of it where it may
     const bystander = new Bystander(this.#machine, harness, span, this.controller);
-    if (!this.#attach(harness))
+    if (!(await this.#attach(harness)))
       return this.#report(null, null, null, zoneUse(harness, [], null, bystander.pages));
     const buffers = {
       write: harness.allocate(window, this.#placement(span)),
@@ -158,7 +156,8 @@ class Part {
     observer.stop();
     const virtualNs = this.#machine.now() - began;
     const damage = bystander.damage();
-    this.#problems.push(...harness.shutdown());
+    this.#problems.push(...(await harness.shutdown()));
+    await this.#machine.idleMedia();
     stopTrace?.();
     const zones = zoneUse(
       harness,
@@ -186,9 +185,9 @@ class Part {
   }
 
   /** A driver that does not find its disk is a result like any other: the guard may say why. */
-  #attach(harness: Harness): boolean {
+  async #attach(harness: Harness): Promise<boolean> {
     try {
-      harness.attach();
+      await harness.attach();
     } catch (error) {
       if (!(error instanceof MachineError)) throw error;
       this.#problems.push(error.message);
@@ -247,7 +246,7 @@ class Part {
     progress: (done: number) => void,
   ): Promise<void> {
     if (operation.op === 'flush') {
-      const error = harness.flush();
+      const error = await harness.flush();
       if (error !== 0) this.#problems.push(`flush failed with errno ${-error}`);
       return;
     }
@@ -257,7 +256,7 @@ class Part {
     const hash = this.#options.hash();
     for (let done = 0; done < total; done += buffer.bytes) {
       const bytes = Math.min(buffer.bytes, total - done);
-      this.#moveWindow(operation, harness, buffer, from + done, done, bytes, hash);
+      await this.#moveWindow(operation, harness, buffer, from + done, done, bytes, hash);
       progress(Math.min(1, (done + bytes) / total));
       await this.#options.pause?.();
     }
@@ -265,7 +264,7 @@ class Part {
   }
 
   /** Moves `bytes` bytes of the input that fit the buffer, request by request. */
-  #moveWindow(
+  async #moveWindow(
     operation: Exclude<ScenarioOperation, { op: 'flush' }>,
     harness: Harness,
     buffer: UserBuffer,
@@ -273,7 +272,7 @@ class Part {
     done: number,
     bytes: number,
     hash: { update(bytes: Uint8Array): void },
-  ): void {
+  ): Promise<void> {
     const unit = this.disk.sectorBytes;
     const wanted = new Uint8Array(Math.ceil(bytes / unit) * unit);
     this.#options.input.read(at, wanted.subarray(0, bytes));
@@ -286,7 +285,7 @@ class Part {
       const before = operation.op === 'write' ? piece : piece.map((byte) => ~byte);
       eachRange(ranges, before, (address, part) => harness.store(address, part));
       const sector = operation.sector + (done + offset) / unit;
-      const error = harness.transfer({
+      const error = await harness.transfer({
         direction: operation.op,
         sector,
         sectors: piece.length / unit,
@@ -448,13 +447,13 @@ export function checkFits(
 function ramDiskBytes(scenario: Scenario, input: number): number {
   const needed = Math.ceil(input / PAGE) * PAGE;
   const small = scenario.machine.ram === 'small';
-  const bytes = scenario.disk.bytes ?? Math.max(needed, small ? MIB : MIN_RAM_DISK);
-  if (bytes > MAX_RAM_DISK) {
+  // A larger disk may be mostly empty; the input would fill it.
+  if (input > RAM_DISK_MAX) {
     throw new MachineError(
-      `a disk of ${bytes} bytes does not fit memory, which takes at most ${MAX_RAM_DISK}; use an image of that size (--image)`,
+      `an input of ${input} bytes does not fit memory, which takes at most ${RAM_DISK_MAX}; use an image as large as it (--image)`,
     );
   }
-  return bytes;
+  return scenario.disk.bytes ?? Math.max(needed, small ? MIB : MIN_RAM_DISK);
 }
 
 /**
