@@ -279,6 +279,8 @@ export function blockBytes(block: u32): u32 {
       return offsetof<aha1542.Aha1542>();
     case KIND_AHCI:
       return offsetof<ahci.Ahci>();
+    case KIND_LSI53C895A:
+      return offsetof<lsi.Lsi>();
     case KIND_NVME:
       return offsetof<nvme.Nvme>();
     case KIND_PIIX_IDE:

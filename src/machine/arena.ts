@@ -5,6 +5,7 @@
 import { FINDING_STRIDE } from '../../assembly/bus/guard-codes.ts';
 import {
   ARENA_BASE,
+  AT_ARENA_END,
   AT_ARENA_TOP,
   AT_DIRTY_COUNT,
   AT_EVENT_COUNT,
@@ -95,8 +96,8 @@ export class Arena {
   restore(copy: ArenaCopy): void {
     const traced = this.#word(AT_TRACE_MASK);
     const used = this.#word(AT_REQUEST_USED);
-    if (this.#base?.top !== copy.top) this.#putAll(copy.pages);
-    else this.#putChanged(this.#base, copy);
+    if (this.#base?.top === this.top && sameFixed(this.#base, copy)) this.#putChanged(this.#base, copy);
+    else this.#putAll(copy);
     for (const { at, bytes } of copy.fixed) this.#u8.set(bytes, at);
     for (const { at, bytes } of copy.tables) this.#u8.set(bytes, at);
     const usedThen = this.#word(AT_REQUEST_USED);
@@ -107,16 +108,11 @@ export class Arena {
     this.#base = copy;
   }
 
-  /** Whether `copy` is laid out as this memory is; the machine's shape says so in more words. */
+  /** Whether `copy` can be put here: its parts add up to what was reserved. */
   fits(copy: ArenaCopy): boolean {
-    const ours = this.#find().fixed;
-    const theirs = copy.fixed;
-    return (
-      copy.top === this.top &&
-      copy.pages.length === this.#lastPage() - FIRST_PAGE &&
-      ours.length === theirs.length &&
-      ours.every(([at, end], i) => theirs[i]?.at === at && theirs[i].bytes.length === end - at)
-    );
+    const inside = copy.fixed.every(({ at, bytes }) => at >= AT_FREE && at + bytes.length <= copy.top);
+    const { length } = copy.pages;
+    return inside && copy.top <= this.#word(AT_ARENA_END) && length === pagesBelow(copy.top) - FIRST_PAGE;
   }
 
   /** The pages of a base with those that changed since. */
@@ -148,17 +144,28 @@ export class Arena {
     return pages;
   }
 
-  #putAll(pages: ArenaCopy['pages']): void {
-    for (const [first, end] of this.#find().tracked) {
-      for (let page = first; page < end; page++) {
-        const bytes = pages[page - FIRST_PAGE] ?? null;
-        const at = page * PAGE_BYTES;
-        // A page that is zero already is left untouched: memory that nobody uses costs nothing.
-        if (bytes !== null) this.#u8.set(bytes, at);
-        else if (this.#hw.nextNonZero(at, at + PAGE_BYTES) >>> 0 === at) this.#put(page, null);
-      }
+  /** Puts every page, whatever is there: another machine's, or one that has reserved more or less since. */
+  #putAll({ top, pages, fixed }: ArenaCopy): void {
+    const now = this.#lastPage();
+    const last = pagesBelow(top);
+    this.#u8.fill(0, top, Math.max(last, now) * PAGE_BYTES);
+    this.dirty.flags.fill(PAGE_CLEAN, FIRST_PAGE, last);
+    if (now > last) this.dirty.flags.fill(PAGE_FIXED, last, now);
+    for (const { at, bytes } of fixed) {
+      this.dirty.flags.fill(PAGE_FIXED, at >>> PAGE_SHIFT, pagesBelow(at + bytes.length));
     }
-    this.#cleanAll();
+    for (let page = FIRST_PAGE; page < last; page++) {
+      const bytes = pages[page - FIRST_PAGE] ?? null;
+      const at = page * PAGE_BYTES;
+      // A page that is zero already is left untouched: memory that nobody uses costs nothing.
+      if (bytes !== null) this.#u8.set(bytes, at);
+      else if (
+        this.dirty.flags[page] === PAGE_CLEAN &&
+        this.#hw.nextNonZero(at, at + PAGE_BYTES) >>> 0 === at
+      )
+        this.#put(page, null);
+    }
+    this.#places = { top: 0, fixed: [], tracked: [] };
   }
 
   /** Puts back what changed since the base, and what is another page there than here. */
@@ -220,10 +227,23 @@ export class Arena {
   }
 
   #lastPage(): number {
-    return Math.ceil(this.top / PAGE_BYTES);
+    return pagesBelow(this.top);
   }
 
   #word(at: number): number {
     return this.#u32[at >>> 2] as number;
   }
+}
+
+function pagesBelow(end: number): number {
+  return Math.ceil(end / PAGE_BYTES);
+}
+
+/** Whether two copies hold the same pages whole. */
+function sameFixed(a: ArenaCopy, b: ArenaCopy): boolean {
+  if (a === b) return true;
+  if (a.top !== b.top || a.fixed.length !== b.fixed.length) return false;
+  return a.fixed.every(
+    ({ at, bytes }, i) => b.fixed[i]?.at === at && b.fixed[i].bytes.length === bytes.length,
+  );
 }

@@ -92,6 +92,8 @@ export class Disk {
 
   readonly #dirty: DirtyPages;
   readonly #resize: Resize;
+  /** Its size when it was made. */
+  readonly firstBytes: number;
 
   constructor(buffer: ArrayBuffer, offset: number, options: DiskOptions, dirty: DirtyPages, resize: Resize) {
     this.#dirty = dirty;
@@ -101,6 +103,7 @@ export class Disk {
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
     this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
+    this.firstBytes = this.bytes;
     this.readOnly = (options.readOnly ?? false) || (this.medium?.readOnly ?? false);
     const latency = options.latencyNs ?? DEFAULT_LATENCY_NS;
     if (!(latency >= 0 && latency < 2 ** 53))

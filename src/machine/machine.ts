@@ -361,7 +361,7 @@ export class Machine {
     checkLayout(layout, this.#ourLayout());
     checkShape(shape, this.#ourShape());
     if (!this.#arena.fits(arena))
-      throw new SnapshotError('the snapshot is of another machine: other memory is in use');
+      throw new SnapshotError('the snapshot is damaged: its memory is laid out in another way');
     return this.#media.accept(host.media);
   }
 

@@ -76,12 +76,12 @@ export function shapeOf({ memoryBytes, regions, guard, controllers, disks, bus }
       return `${name}, a ${profile.name} ${board} with line ${line} in slot ${bus.slotOf(controller)}, kept at ${offset}`;
     }),
     ...disks.map((disk, i) => {
-      const { medium, bytes, sectorBytes, readOnly, offset } = disk;
+      const { medium, firstBytes, sectorBytes, readOnly, offset } = disk;
       const first = disks.findIndex((other) => medium !== null && other.medium === medium);
       const where =
         medium === null ? 'in RAM' : first === i ? 'on a medium' : `on the medium of disk ${first + 1}`;
       const access = readOnly ? 'read-only' : 'writable';
-      return `disk ${i + 1}, ${bytes} bytes ${where} in sectors of ${sectorBytes}, ${access}, kept at ${offset}`;
+      return `disk ${i + 1}, ${firstBytes} bytes ${where} in sectors of ${sectorBytes}, ${access}, kept at ${offset}`;
     }),
     `a module's memory of ${memoryBytes} bytes`,
   ];

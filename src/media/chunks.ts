@@ -42,6 +42,7 @@ const NOTHING: ReadonlyMap<number, Uint8Array> = new Map();
 
 export class Chunks implements MediumContent {
   readonly chunkBytes: number;
+  readonly #grows: boolean;
   #bytes: number;
   /** Chunks that a captured state shares, under those of #own; null there: dropped since. */
   #base = NOTHING;
@@ -55,14 +56,15 @@ export class Chunks implements MediumContent {
   /** What nothing has changed since. */
   #state: ChunksState | null = null;
 
-  /** Throws RangeError unless `chunkBytes` is a power of two from 4 KiB to 64 KiB. */
-  constructor(bytes: number, chunkBytes: number) {
+  /** Throws RangeError unless `chunkBytes` is a power of two from 4 KiB to 64 KiB. `grows`: the size is part of the content. */
+  constructor(bytes: number, chunkBytes: number, grows = false) {
     const isPower = Number.isInteger(chunkBytes) && (chunkBytes & (chunkBytes - 1)) === 0;
     if (!(isPower && chunkBytes >= MIN_CHUNK_BYTES && chunkBytes <= MAX_CHUNK_BYTES)) {
       throw new RangeError(`chunkBytes is ${chunkBytes}; it must be a power of two from 4096 to 65536`);
     }
     this.#bytes = bytes;
     this.chunkBytes = chunkBytes;
+    this.#grows = grows;
   }
 
   get bytes(): number {
@@ -174,11 +176,12 @@ export class Chunks implements MediumContent {
 
   accept(state: ContentState): ContentState {
     if (state instanceof ChunksState) {
-      this.#checkShape(state.bytes, state.chunkBytes);
+      this.#checkShape(this.#grows ? this.bytes : state.bytes, state.chunkBytes);
       return state;
     }
-    const chunks = new Chunks(this.bytes, this.chunkBytes);
-    chunks.restore(state.toBytes());
+    const saved = state.toBytes();
+    const chunks = new Chunks(this.#grows ? savedSize(saved) : this.bytes, this.chunkBytes);
+    chunks.restore(saved);
     return chunks.capture();
   }
 
@@ -186,6 +189,7 @@ export class Chunks implements MediumContent {
     if (state === this.#state) return;
     this.#state = this.accept(state) as ChunksState; // of this class: accept() has seen to it
     const { data, zeroed, zeroedCount } = this.#state;
+    this.#bytes = this.#state.bytes;
     this.#base = data;
     this.#own = new Map();
     this.#count = data.size;
@@ -340,6 +344,12 @@ export class Chunks implements MediumContent {
       yield [first, index - first];
     }
   }
+}
+
+/** The size of the medium that save() was called for; NaN where the bytes do not say. */
+function savedSize(saved: Uint8Array): number {
+  if (saved.length < HEADER_BYTES) return Number.NaN;
+  return new DataView(saved.buffer, saved.byteOffset, saved.byteLength).getFloat64(8, true);
 }
 
 function ones(byte: number): number {

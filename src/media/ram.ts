@@ -35,7 +35,7 @@ class SparseRam implements RamMedium {
 
   constructor(bytes: number, name: string) {
     this.name = name;
-    this.#chunks = new Chunks(bytes, CHUNK_BYTES);
+    this.#chunks = new Chunks(bytes, CHUNK_BYTES, true);
   }
 
   get bytes(): number {
