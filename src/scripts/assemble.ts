@@ -34,7 +34,11 @@ const DECLARATIONS: Readonly<Record<string, Declaration>> = {
   PASS: (assembler, cursor) => assembler.addPass(cursor),
   ARCH: (assembler, cursor) => assembler.setArch(cursor),
   DATA: (assembler, cursor) => assembler.addData(cursor),
+  // What it repeats is a statement of its own: see there.
+  REPEAT: () => undefined,
 };
+
+const REPEAT_MAX = 4096;
 
 const WORDS = [...Object.keys(DECLARATIONS), ...Object.keys(INSTRUCTIONS)];
 
@@ -56,7 +60,7 @@ class Assembler {
 
   run(source: string): ScriptsProgram {
     for (const tokens of statements(source, this.#problems)) {
-      this.#try(() => this.#statement(new Cursor(tokens)));
+      this.#try(() => this.#statement(tokens));
     }
     const rest = this.#emitter.finish(this.#file, this.#symbols, this.#problems);
     const entries: [string, number][] = [];
@@ -131,7 +135,8 @@ class Assembler {
     } while (cursor.accept(','));
   }
 
-  #statement(cursor: Cursor): void {
+  #statement(tokens: readonly Token[]): void {
+    const cursor = new Cursor(tokens);
     while (cursor.token.kind === 'name' && cursor.following.text === ':') {
       const name = this.#newName(cursor);
       cursor.next();
@@ -146,6 +151,10 @@ class Assembler {
       throw cursor.error(`${cursor.found()} is no instruction${nearest(token.text, WORDS)}`);
     }
     cursor.next();
+    if (word === 'REPEAT') {
+      this.#repeat(cursor, tokens);
+      return;
+    }
     if (instruction === undefined) {
       declaration?.(this, cursor);
       cursor.expectEnd();
@@ -154,6 +163,18 @@ class Assembler {
     const { words, holes } = instruction({ cursor, arch: this.#arch });
     cursor.expectEnd();
     this.#emitter.instruction(token, words, holes);
+  }
+
+  /** `$` and everything else is what it is at each turn. */
+  #repeat(cursor: Cursor, tokens: readonly Token[]): void {
+    const place = cursor.token;
+    const times = this.#symbols.evaluate(parseExpression(cursor), this.#emitter.offset);
+    if (times.base !== '' || times.number < 0 || times.number > REPEAT_MAX)
+      throw cursor.error(`the times to repeat must be a number from 0 to ${REPEAT_MAX}`, place);
+    const rest = tokens.slice(tokens.indexOf(cursor.token));
+    if (cursor.following.text === ':')
+      throw cursor.error('a label cannot be repeated; it goes before REPEAT');
+    for (let i = 0; i < times.number; i++) this.#statement(rest);
   }
 
   #declare(name: Token, kind: SymbolKind, value: number): void {

@@ -171,6 +171,14 @@ test('ASM-05 link() moves a program and fills in what it left open', () => {
   assert.throws(() => link(program, { base: 0, values: { quene: 1 } }), /leaves no "quene" open/);
 });
 
+test('ASM-12 REPEAT writes a statement often, with $ where each one is, and fills up to a place', () => {
+  const program = assemble(
+    'a: REPEAT 3 MOVE FROM 8 + ($ - a), WHEN DATA_IN\nREPEAT (32 - ($ - a)) / 4 DATA 7\nNOP',
+  );
+  const move = 0x19000000;
+  assert.equal([...program.words], [move, 8, move, 16, move, 24, 7, 7, 0x80000000, 0]);
+});
+
 test('ASM-06 define replaces what ABSOLUTE says', () => {
   assert.equal([...assemble('ABSOLUTE a = 1\nINT a', { define: { a: 9 } }).words], [0x98080000, 9]);
 });
@@ -209,6 +217,9 @@ const WRONG: readonly (readonly [string, RegExp])[] = [
   ['DATA 0x123456789', /^1:6: 0x123456789 has more than 32 bits$/],
   ['NOP 1', /^1:5: "1" is too much; the statement ends before it$/],
   ['NOP # 1', /^1:5: "#" has no meaning here/],
+  ['REPEAT 5000 NOP', /^1:8: the times to repeat must be a number from 0 to 4096$/],
+  ['REPEAT 2 x: NOP', /^1:10: a label cannot be repeated/],
+  ['REPEAT 2 MOV', /^1:10: "MOV" is no instruction/],
   ['PASS 1', /^1:6: "1"; PASS takes text in parentheses$/],
 ];
 
@@ -274,7 +285,7 @@ test('ASM-11 docs/SCRIPTS.md: its programs assemble, and it has every instructio
   for (const text of programs) assert.equal(problemsOf(text), []);
   const words = [
     ...Object.keys(INSTRUCTION_WORDS),
-    ...'ABSOLUTE RELATIVE EXTERNAL ENTRY PROC PASS ARCH DATA'.split(' '),
+    ...'ABSOLUTE RELATIVE EXTERNAL ENTRY PROC PASS ARCH DATA REPEAT'.split(' '),
   ];
   assert.equal(
     words.filter((word) => !new RegExp(`\\b${word}\\b`).test(page)),
