@@ -53,11 +53,12 @@ import {
   STATUS_STST,
   TARGETS,
 } from '../../assembly/aha1542/regs.ts';
-import { CACHING_WCE, SENSE_BYTES, STATUS_CHECK_CONDITION, STATUS_GOOD } from '../../assembly/scsi/regs.ts';
+import { SENSE_BYTES, STATUS_CHECK_CONDITION, STATUS_GOOD } from '../../assembly/scsi/regs.ts';
 import type { Controller } from '../machine/controller.ts';
 import type { PhysMem } from '../machine/phys-mem.ts';
 import type { CommandStatus, Driver, DriverCommand, DriverDisk, DriverHost, DriverLimits } from './driver.ts';
 import * as scsi from './scsi.ts';
+import { type Polled, scanDisk, waitReady } from './scsi-scan.ts';
 
 const ADDRESS_BITS = 24;
 const QUEUE_DEPTH = 16;
@@ -75,8 +76,6 @@ const PORT_NS = 1e9;
 const COMMAND_NS = 30e9;
 /** Rounds of one interrupt, each with all the mail that was there. */
 const INTERRUPT_ROUNDS = 64;
-/** A unit attention for the power on, one for the reset of the bus. */
-const READY_TRIES = 4;
 
 /** Detects the board, sets up its mailboxes and looks for disks. Throws Aha1542Error where that fails. */
 export function attachAha1542(host: DriverHost): Driver {
@@ -179,7 +178,7 @@ class Aha1542Driver implements Driver {
   reset(): void {
     this.#start();
     this.#endAll();
-    for (const disk of this.disks) this.#waitReady(disk.target);
+    for (const disk of this.disks) waitReady((ask) => this.#poll(disk.target, ask));
   }
 
   detach(): void {
@@ -412,46 +411,17 @@ class Aha1542Driver implements Driver {
   #scan(): void {
     const buffer = this.#host.dma.alloc(scsi.SCAN_BYTES, 4, ADDRESS_BITS);
     try {
-      for (let target = 0; target < TARGETS; target++) this.#scanTarget(target, buffer);
+      for (let target = 0; target < TARGETS; target++) {
+        const disk = scanDisk(this.#memory, buffer, (ask) => this.#poll(target, ask));
+        if (disk !== undefined) this.disks.push({ ...disk, target });
+      }
     } finally {
       this.#host.dma.free(buffer, scsi.SCAN_BYTES);
     }
   }
 
-  #scanTarget(target: number, buffer: number): void {
-    const ask = new Polled(buffer);
-    if (!this.#poll(target, ask, scsi.buildInquiry(ask.cdb), scsi.SCAN_BYTES)) return;
-    const inquiry = scsi.parseInquiry(this.#memory.readBytes(buffer, scsi.SCAN_BYTES));
-    if (inquiry.type !== 0 || !this.#waitReady(target)) return;
-    if (!this.#poll(target, ask, scsi.buildReadCapacity10(ask.cdb), 8)) return;
-    let capacity = scsi.parseCapacity10(this.#memory.readBytes(buffer, 8));
-    if (capacity.sectors > 0xffffffff) {
-      if (!this.#poll(target, ask, scsi.buildReadCapacity16(ask.cdb), 32)) return;
-      capacity = scsi.parseCapacity16(this.#memory.readBytes(buffer, 32));
-    }
-    const hasSerial = this.#poll(target, ask, scsi.buildSerialInquiry(ask.cdb), scsi.SCAN_BYTES);
-    const serial = hasSerial ? scsi.parseSerial(this.#memory.readBytes(buffer, scsi.SCAN_BYTES)) : '';
-    const hasCache = this.#poll(target, ask, scsi.buildCachingSense(ask.cdb), scsi.SCAN_BYTES);
-    const caching = hasCache ? scsi.parseCaching(this.#memory.readBytes(buffer, scsi.SCAN_BYTES)) : 0;
-    this.disks.push({
-      ...capacity,
-      target,
-      model: inquiry.model,
-      serial,
-      writeCache: (caching & CACHING_WCE) !== 0,
-    });
-  }
-
-  /** TEST UNIT READY until the unit attentions of power on and reset are through. */
-  #waitReady(target: number): boolean {
-    const ask = new Polled(0);
-    for (let i = 0; i < READY_TRIES; i++) if (this.#poll(target, ask, 6, 0)) return true;
-    return false;
-  }
-
   /** Runs one command to its end without an interrupt handler; whether it went well. */
-  #poll(target: number, ask: Polled, cdbLength: number, bytes: number): boolean {
-    ask.prepare(cdbLength, bytes);
+  #poll(target: number, ask: Polled): boolean {
     if (!this.#submitTo(target, ask)) return false;
     this.kick();
     const isOver = (): boolean => {
@@ -460,40 +430,6 @@ class Aha1542Driver implements Driver {
     };
     if (!this.#host.waitUntil(isOver, COMMAND_NS)) throw new Aha1542Error(`target ${target} does not answer`);
     return ask.status === 'ok';
-  }
-}
-
-/** A command of the driver's own, into one buffer. */
-class Polled implements DriverCommand {
-  readonly op = 'scsi';
-  readonly disk = 0;
-  readonly lba = 0;
-  readonly sectors = 0;
-  readonly cdb = new Uint8Array(16);
-  cdbLength = 0;
-  direction: 'read' | 'none' = 'none';
-  readonly segments = { count: 0, addresses: new Float64Array(1), lengths: new Uint32Array(1) };
-  readonly fua = false;
-  status: CommandStatus = 'ok';
-  residual = 0;
-  readonly sense = new Uint8Array(SENSE_BYTES);
-  senseLength = 0;
-  over = false;
-
-  constructor(buffer: number) {
-    this.segments.addresses[0] = buffer;
-  }
-
-  prepare(cdbLength: number, bytes: number): void {
-    this.cdbLength = cdbLength;
-    this.segments.lengths[0] = bytes;
-    this.segments.count = bytes > 0 ? 1 : 0;
-    this.direction = bytes > 0 ? 'read' : 'none';
-    this.over = false;
-  }
-
-  done(): void {
-    this.over = true;
   }
 }
 

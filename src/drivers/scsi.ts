@@ -8,9 +8,11 @@ import {
   CDB_DBD,
   CDB_EVPD,
   CDB_FUA,
+  INQUIRY_AT_FLAGS,
   INQUIRY_AT_PRODUCT,
   INQUIRY_AT_REVISION,
   INQUIRY_AT_VENDOR,
+  INQUIRY_CMDQUE,
   MODE_CACHING,
   OP_INQUIRY,
   OP_MODE_SENSE_6,
@@ -136,6 +138,8 @@ export interface Inquiry {
   readonly type: number;
   readonly model: string;
   readonly revision: string;
+  /** Whether it takes tagged commands (CMDQUE). */
+  readonly queues: boolean;
 }
 
 export function parseInquiry(data: Uint8Array): Inquiry {
@@ -146,6 +150,7 @@ export function parseInquiry(data: Uint8Array): Inquiry {
     type: device >>> 5 === 0 ? device & 0x1f : -1,
     model: `${vendor} ${product}`.trim(),
     revision: text(data, INQUIRY_AT_REVISION, INQUIRY_AT_REVISION + 4),
+    queues: ((data[INQUIRY_AT_FLAGS] ?? 0) & INQUIRY_CMDQUE) !== 0,
   };
 }
 
