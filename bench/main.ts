@@ -20,6 +20,7 @@ const CONTROLLERS = {
   'PIIX IDE': 'piix-ide',
   AHCI: 'ahci',
   NVMe: 'nvme',
+  'LSI 53C895A': 'lsi53c895a',
   'virtio-blk': 'virtio-blk',
 } as const;
 const SIZES = { '4 KiB': 4 * KIB, '128 KiB': 128 * KIB, '1 MiB': MIB } as const;

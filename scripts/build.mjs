@@ -135,6 +135,7 @@ async function bundle(esbuild, entryPoints, options) {
       format: 'esm',
       target: 'es2022',
       external: ['node:*'],
+      loader: { '.ss': 'text' },
       minifySyntax: true, // folds register constants into the code
       sourcemap: true,
       chunkNames: 'chunk-[hash]',

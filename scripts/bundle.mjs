@@ -35,6 +35,7 @@ export async function bundleFiles(kind, sources, { coverage = false } = {}) {
     platform: 'node',
     target: 'node20',
     packages: 'external',
+    loader: { '.ss': 'text' },
     minifySyntax: !coverage,
     treeShaking: !coverage, // what no test reaches must show
     sourcemap: true,

@@ -115,6 +115,8 @@ for (const controller of [
   'nvme-48lines',
   'nvme-mdts1',
   'nvme-nosgl',
+  'lsi53c895a',
+  'lsi53c810',
 ]) {
   test(`a file of an odd size comes back identical through ${controller}`, () => {
     withFolder((folder) => {
