@@ -39,6 +39,7 @@ import {
   NVME_ID_ONCS,
   NVME_ID_SERIAL,
   NVME_ID_SGLS,
+  NVME_ID_SUBNQN,
   NVME_ID_VWC,
   NVME_INVALID_FIELD,
   NVME_INVALID_NAMESPACE,
@@ -64,7 +65,7 @@ const SERIAL: StaticArray<u8> = [66, 80, 78, 86, 77, 69, 48, 48, 48, 48, 48, 48]
 const MODEL: StaticArray<u8> = [66, 65, 67, 75, 80, 76, 65, 78, 69, 32, 78, 86, 77, 69, 32, 68, 73, 83, 75];
 const NQN: StaticArray<u8> = [
   110, 113, 110, 46, 50, 48, 50, 54, 45, 48, 49, 46, 111, 114, 103, 46, 98, 97, 99, 107, 112, 108, 97, 110,
-  101, 58, 110, 118, 109, 101,
+  101, 58, 110, 118, 109, 101, 58,
 ];
 
 /** Makes the data that `c` asks for; a status. */
@@ -127,9 +128,18 @@ function controller(d: Nvme): void {
   // Flushing all namespaces at once is refused.
   store<u8>(page + NVME_ID_VWC, d.cache != 0 ? 0x05 : 0x04);
   if (d.sgl != 0) store<u32>(page + NVME_ID_SGLS, SGLS);
-  memory.copy(page + 768, changetype<usize>(NQN), NQN.length);
+  qualifiedName(page);
   // The one power state: 25 W.
   store<u16>(page, 2500, 2048);
+}
+
+/** SUBNQN: no two controllers are of one subsystem, so the serial number ends it (without its blanks). */
+function qualifiedName(page: usize): void {
+  const to = page + NVME_ID_SUBNQN;
+  memory.copy(to, changetype<usize>(NQN), NQN.length);
+  let length: u32 = 20;
+  while (length > 0 && load<u8>(page + NVME_ID_SERIAL + length - 1) == 0x20) length--;
+  memory.copy(to + NQN.length, page + NVME_ID_SERIAL, length);
 }
 
 /** A controller is called what its first namespace's disk is called; a firmware of its own says more than the disk's. */

@@ -35,6 +35,7 @@ import {
   NVME_CQE_STATUS_SHIFT,
   NVME_CSTS_CFS,
   NVME_CSTS_SHST,
+  NVME_CSTS_SHST_DONE,
   NVME_EVENT_DOORBELL_VALUE,
   NVME_EVENT_INVALID_DOORBELL,
   NVME_FEATURE_ARBITRATION,
@@ -93,7 +94,7 @@ export function wake(d: Nvme): void {
 /** EVENT_WORK: posts what found no room, fetches and starts what the queues hold. */
 export function work(d: Nvme): void {
   d.working = 0;
-  if (d.state != STATE_READY) return;
+  if (d.state != STATE_READY || (d.csts & NVME_CSTS_SHST) == NVME_CSTS_SHST_DONE) return;
   drain(d);
   deliverEvents(d);
   const weighted = (d.cc & NVME_CC_AMS) != 0;

@@ -14,6 +14,7 @@ import {
   EVENT_STOPPED,
   EVENT_WORK,
   freeAll,
+  freeCommand,
   IO_COMMANDS,
   isActive,
   Nvme,
@@ -26,6 +27,7 @@ import {
 } from './controller';
 import { forgetEvents } from './events';
 import { restoreFeatures } from './features';
+import { endFormat } from './format';
 import { VERSION } from './identify';
 import { forgetInterrupt, setMask } from './interrupt';
 import { giveUp, stopRetrying } from './io';
@@ -247,8 +249,15 @@ function endFlush(d: Nvme, r: Request): void {
   if (d.flushes == 0) shutDownDone(d);
 }
 
-/** EVENT_SHUTDOWN, or the last flush is done. */
+/** EVENT_SHUTDOWN, or the last flush is done. What still runs is given up: memory is the host's again ([1] 7.6.2). */
 export function shutDownDone(d: Nvme): void {
+  for (let i: u32 = 0; i < IO_COMMANDS + ADMIN_COMMANDS; i++) {
+    const c = commandAt(d, i);
+    if (c.busy != 1) continue;
+    giveUp(d, c);
+    if (c.sq == 0) endFormat(d, c);
+    freeCommand(d, c);
+  }
   d.csts = (d.csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_DONE;
 }
 

@@ -221,6 +221,7 @@ export const NVME_ID_NN = 516;
 export const NVME_ID_ONCS = 520;
 export const NVME_ID_VWC = 525;
 export const NVME_ID_SGLS = 536;
+export const NVME_ID_SUBNQN = 768;
 export const NVME_ID_NS_NSZE = 0;
 export const NVME_ID_NS_FLBAS = 26;
 export const NVME_ID_NS_LBAF = 128;

@@ -146,3 +146,38 @@ test('a profile without a write cache claims none, has no feature for it, and wr
   assert.is(board.disk.counters.flushes - before, 1);
   assert.is(board.io({ opcode: regs.NVME_FLUSH }).status, 0);
 });
+
+test('every controller is a subsystem of its own, by its qualified name', async () => {
+  const board = await Board.create();
+  const nameOf = (one: Board): string =>
+    String.fromCharCode(...one.identify(1).subarray(regs.NVME_ID_SUBNQN, regs.NVME_ID_SUBNQN + 256));
+  const first = nameOf(board);
+  assert.match(first, /^nqn\.\d{4}-\d\d\.[a-z.]+:nvme:BPNVME0*1\0+$/);
+  board.controller.attach(board.machine.addDisk({ bytes: 65536, serial: 'another one' }), 0);
+  assert.match(nameOf(board), /:nvme:another one\0+$/);
+});
+
+test('after a shutdown is complete nothing that was under way touches memory', async () => {
+  for (const shutdown of [regs.NVME_CC_SHN_NORMAL, regs.NVME_CC_SHN_ABRUPT]) {
+    const board = await Board.create();
+    const { machine, disk } = board;
+    disk.write(0, pattern(4096, 1));
+    machine.addFault({ disk, kind: 'delay', argument: 50_000_000, operations: ['read'], times: 1 });
+    machine.memory.fill(DATA, 0x11, 4096);
+    board.push(1, blocks(regs.NVME_READ, 0, 8, DATA));
+    board.ring(1);
+    machine.advance(machine.now() + 1000);
+    board.write(regs.NVME_CC, board.read(regs.NVME_CC) | shutdown);
+    while ((board.read(regs.NVME_CSTS) & regs.NVME_CSTS_SHST) !== regs.NVME_CSTS_SHST_DONE)
+      machine.advance(machine.now() + 10_000);
+    const { dmaWrites } = board.controller.counters;
+    board.push(1, blocks(regs.NVME_READ, 0, 8, DATA));
+    board.ring(1);
+    board.write(regs.NVME_DOORBELLS + 8 * 9, 1);
+    machine.settle();
+    assert.equal([machine.memory.read8(DATA), board.controller.counters.dmaWrites], [0x11, dmaWrites]);
+    assert.equal(board.take(1), []);
+    board.start();
+    assert.is(board.io(blocks(regs.NVME_READ, 0, 8, DATA)).status, 0);
+  }
+});
