@@ -202,3 +202,24 @@ test('the persistent region keeps its bytes through every reset', async () => {
     assert.equal(get(board, regs.NVME_PMR_BAR, 0, 64), pattern(64, 5));
   }
 });
+
+test('a snapshot has the buffer, its bytes, and where it is', async () => {
+  const board = await Board.create({ profile: 'nvme-cmb' });
+  const { machine, disk } = board;
+  disk.write(0, pattern(512, 6));
+  openBuffer(board, 0x12_3456_7000);
+  put(board, regs.NVME_CMB_BAR, 1024, pattern(16, 7));
+  board.push(1, blocks(regs.NVME_READ, 0, 1, 0x12_3456_7000));
+  board.ring(1);
+  machine.advance(machine.now() + 1000);
+  const saved = machine.save();
+  for (let round = 0; round < 2; round++) {
+    board.write(regs.NVME_NSSR, regs.NVME_NSSR_VALUE);
+    openBuffer(board, 0x22_0000_0000);
+    put(board, regs.NVME_CMB_BAR, 0, new Uint8Array(2048).fill(9));
+    machine.restore(saved);
+    machine.settle();
+    assert.equal(get(board, regs.NVME_CMB_BAR, 0, 512), pattern(512, 6));
+    assert.equal(get(board, regs.NVME_CMB_BAR, 1024, 16), pattern(16, 7));
+  }
+});
