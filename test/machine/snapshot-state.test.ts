@@ -319,6 +319,19 @@ const CHANGING: Readonly<Record<string, string>> = {
   'phys-mem.ts #watch': 'made of the machine',
 };
 
+test('SNAP-19 configuration addresses and the places of disks are put back', async () => {
+  const machine = await made({});
+  const [controller] = machine.controllers;
+  const [disk] = machine.disks;
+  machine.bus.writePort(0xcf8, 4, 0x80002004);
+  const snapshot = machine.save();
+  machine.bus.writePort(0xcf8, 4, 0x80000000);
+  controller?.detachDisk(0);
+  machine.restore(snapshot);
+  assert.is(machine.bus.readPort(0xcf8, 4), 0x80002004);
+  assert.is(controller?.diskAt(0), disk);
+});
+
 test('SNAP-13 nothing of the machine changes that a snapshot does not know of', () => {
   const found: string[] = [];
   for (const path of filesBelow(['src/machine'], '.ts')) {
