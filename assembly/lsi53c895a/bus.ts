@@ -1,8 +1,9 @@
 // The SCSI bus: who has it, which phase the target asks for, ATN and ACK; arbitration, selection and reselection in
 // virtual time; the chip's timers (references in chip.ts).
 //
-// One deviation for software that was only ever run on emulators (SeaBIOS): an instruction that goes for a free bus
-// takes ACK back first, so that a target which has said its last word leaves.
+// Two deviations for software that was only ever run on emulators (SeaBIOS): an instruction that goes for a free bus
+// takes ACK back first, so that a target which has said its last word leaves; and a target answers although SCID
+// says that its id is the chip's own, as it does after a reset.
 import { cancel, schedule } from '../bus/clock';
 import {
   clearBits,
@@ -51,7 +52,6 @@ import {
   LSI_SBCL_REQ,
   LSI_SBCL_SEL,
   LSI_SCID,
-  LSI_SCID_ENC,
   LSI_SCID_RRE,
   LSI_SCNTL0,
   LSI_SCNTL0_START,
@@ -162,12 +162,21 @@ export function busFree(d: Lsi): void {
     d.waiting >= WAIT_RESELECTION;
   if (!expected) postScsi(d, LSI_SIST0_UDC, 0);
   armReselection(d);
+  contendAgain(d);
   wake(d);
+}
+
+/** The bus is free for a chip that waited for it. */
+function contendAgain(d: Lsi): void {
+  if (d.contends == 0) return;
+  d.contends = 0;
+  schedule(d, EVENT_ARBITRATE, 0, ARBITRATION_NS);
 }
 
 /** Nobody has the bus any more, and no word of it to SCRIPTS. */
 export function dropBus(d: Lsi): void {
   d.target = NOBODY;
+  d.command = 0;
   d.phase = 0;
   d.req = 0;
   d.ack = 0;
@@ -203,18 +212,17 @@ export function beginArbitration(d: Lsi): void {
 /** The end of an arbitration. Targets that came first have the bus by now. */
 export function arbitrated(d: Lsi): void {
   if (isConnected(d) || d.selecting != 0) {
-    schedule(d, EVENT_ARBITRATE, 0, ARBITRATION_NS);
+    d.contends = 1;
     return;
   }
   clearBits(d, LSI_SSTAT0, LSI_SSTAT0_AIP);
   setBits(d, LSI_SSTAT0, LSI_SSTAT0_WOA);
   clearBits(d, LSI_SCNTL1, LSI_SCNTL1_IARB);
   clearBits(d, LSI_SCNTL0, LSI_SCNTL0_START);
-  const own = get8(d, LSI_SCID) & LSI_SCID_ENC;
   const target = get8(d, LSI_SDID);
   const initiator = (get8(d, LSI_SCNTL0) & LSI_SCNTL0_TRG) == 0;
   if (d.waiting == WAIT_ARBITRATION) d.waiting = WAIT_NOTHING;
-  if (initiator && target != own && unitsOf(d, target) != 0) {
+  if (initiator && unitsOf(d, target) != 0) {
     connect(d, target);
     if (d.lowLevel != 0) d.atn = get8(d, LSI_SCNTL0) & LSI_SCNTL0_WATN;
     d.fresh = d.atn == 0 ? 1 : 0;
@@ -235,6 +243,7 @@ export function selectionTimedOut(d: Lsi): void {
   d.atn = 0;
   postScsi(d, 0, LSI_SIST1_STO);
   armReselection(d);
+  contendAgain(d);
 }
 
 /** A target's task has something to say. */
@@ -279,6 +288,7 @@ export function reselect(d: Lsi): void {
   d.tag = s.tagValue;
   d.privilege = s.privilege;
   d.slot = slotNumber(d, s) + 1;
+  d.command = s.number;
   set8(d, LSI_SSID, LSI_SSID_VAL | s.target);
   set8(d, LSI_STEST0, (s.initiator << 4) | (get8(d, LSI_STEST0) & 0x0f));
   if ((get8(d, LSI_DCNTL) & LSI_DCNTL_COM) == 0) set8(d, LSI_SFBR, 1 << (s.target & 7));
@@ -319,6 +329,7 @@ export function forgetBus(d: Lsi): void {
   cancel(d, EVENT_RESELECT, 0);
   d.selecting = 0;
   d.reselecting = 0;
+  d.contends = 0;
 }
 
 /** The target in the nexus goes away without a word, as when a cable is pulled. */
@@ -360,7 +371,7 @@ function period(d: Lsi, code: u32): u64 {
   const divisor = <u64>unchecked(DIVISORS[get8(d, LSI_SCNTL3) & LSI_SCNTL3_CCF]);
   const quadrupled = LSI_STEST1_QEN | LSI_STEST1_QSEL;
   const faster: u64 = (get8(d, LSI_STEST1) & quadrupled) == quadrupled ? 2 : 0;
-  return ((PERIOD_CYCLES * SCLK_NS * divisor) >> (1 + faster)) << (<u64>code - 1);
+  return ((PERIOD_CYCLES * SCLK_NS * divisor) << (<u64>code - 1)) >> (1 + faster);
 }
 
 /** The task of a slot is no longer busy: it goes on in the nexus, or asks for the bus. */

@@ -83,6 +83,8 @@ export class Lsi extends Device {
   /** Non-zero while an absent target is being selected, and where EVENT_RESELECT is in the queue. */
   selecting: u32;
   reselecting: u32;
+  /** Non-zero: the bus was busy at the end of an arbitration, and the chip tries again once it is free. */
+  contends: u32;
   /** Non-zero while EVENT_HANDSHAKE is in the queue. */
   watching: u32;
   /** Selected without ATN, and nothing moved yet. */

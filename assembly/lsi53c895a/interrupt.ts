@@ -81,7 +81,10 @@ export function stop(d: Lsi): void {
 
 /** Whatever the instruction in hand waited for, it does no longer. */
 export function cancelWait(d: Lsi): void {
-  if (d.waiting == WAIT_ARBITRATION) cancel(d, EVENT_ARBITRATE, 0);
+  if (d.waiting == WAIT_ARBITRATION) {
+    cancel(d, EVENT_ARBITRATE, 0);
+    d.contends = 0;
+  }
   if (d.watching != 0) cancel(d, EVENT_HANDSHAKE, 0);
   d.watching = 0;
   d.waiting = WAIT_NOTHING;

@@ -194,7 +194,6 @@ export function mediaDone(d: Lsi, r: Request): void {
 function running(d: Lsi, r: Request): Slot {
   const s = slotAt(d, r.tag);
   assert(s.slotState == SLOT_RUNNING);
-  d.command = s.number;
   return s;
 }
 

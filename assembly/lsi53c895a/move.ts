@@ -266,7 +266,6 @@ function dataIn(d: Lsi, s: Slot): bool {
   // The second byte of the last word: data for SWIDE, or padding behind the end.
   const padded = odd && bytes == s.length - from;
   const keeps = odd && !padded;
-  d.command = s.number;
   scsiMove(s, from);
   const good = segment(d, bytes);
   if (keeps) moveInside(registersOf(d) + LSI_SWIDE, 1);
@@ -300,7 +299,6 @@ function dataOut(d: Lsi, s: Slot): bool {
   if (bytes == 0) return keepByte(d);
   const from = s.at;
   const fetched = min(ready, bytes) - kept;
-  d.command = s.number;
   scsiMove(s, from);
   if (kept != 0) moveInside(registersOf(d) + LSI_SODL, 1);
   let good = segment(d, fetched);

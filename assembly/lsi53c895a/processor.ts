@@ -189,6 +189,8 @@ function step(d: Lsi): void {
   set32(d, LSI_DSP, at + 8);
   switch (word & SCRIPT_TYPE) {
     case SCRIPT_BLOCK_MOVE:
+      // SeaBIOS, for a command without data: no bytes, to no place. The chip itself refuses it.
+      if (word == 0 && get32(d, LSI_DSPS) == 0 && isConnected(d)) return;
       if (beginMove(d)) continueMove(d);
       return;
     case SCRIPT_IO:
@@ -334,7 +336,8 @@ function transferControl(d: Lsi, word: u32): void {
   const wide = (word & SCRIPT_JUMP64) != 0;
   if (opcode > <u32>SCRIPT_INT) return illegal(d);
   if ((word & SCRIPT_IF_CARRY) != 0 && compares != 0) return illegal(d);
-  if (asTarget && (word & (SCRIPT_COMPARE_PHASE | SCRIPT_WAIT_PHASE)) != 0) return illegal(d);
+  const both: u32 = SCRIPT_COMPARE_DATA | SCRIPT_COMPARE_PHASE;
+  if (asTarget && (compares == both || (word & SCRIPT_WAIT_PHASE) != 0)) return illegal(d);
   if (wide && (opcode != SCRIPT_JUMP || d.dualAddress == 0)) return illegal(d);
   if ((word & SCRIPT_WAIT_PHASE) != 0 && d.req == 0) return waitForPhase(d);
   let high: u32 = 0;
@@ -344,20 +347,21 @@ function transferControl(d: Lsi, word: u32): void {
     high = load<u32>(AT_SCRATCH);
     set32(d, LSI_DSP, third + 4);
   }
-  if (!isTaken(d, word)) return;
+  if (!isTaken(d, word, asTarget)) return;
   if (wide) set32(d, LSI_SFS, high);
   branch(d, word, opcode);
 }
 
-/** With both comparisons, both are true or both are false. */
-function isTaken(d: Lsi, word: u32): bool {
+/** With both comparisons, both are true or both are false. A target looks for ATN instead of a phase, and sees none. */
+function isTaken(d: Lsi, word: u32, asTarget: bool): bool {
   const wanted = (word & SCRIPT_IF_TRUE) != 0;
   const kinds = word & (SCRIPT_IF_CARRY | SCRIPT_COMPARE_PHASE | SCRIPT_COMPARE_DATA);
   if (kinds == 0) return wanted;
   if ((word & SCRIPT_IF_CARRY) != 0) return (d.carry != 0) == wanted;
   if ((word & SCRIPT_COMPARE_PHASE) != 0) {
     const phase = get8(d, LSI_SSTAT1) & LSI_SSTAT1_PHASE;
-    if ((phase == ((word >>> SCRIPT_PHASE_SHIFT) & SCRIPT_PHASE_MASK)) != wanted) return false;
+    const equal = !asTarget && phase == ((word >>> SCRIPT_PHASE_SHIFT) & SCRIPT_PHASE_MASK);
+    if (equal != wanted) return false;
   }
   if ((word & SCRIPT_COMPARE_DATA) == 0) return true;
   const looked = ~(word >>> SCRIPT_MASK_SHIFT) & 0xff;

@@ -143,6 +143,7 @@ export function resetChip(d: Lsi, powerOn: bool): void {
   leave(d);
   dropBus(d);
   d.selecting = 0;
+  d.contends = 0;
   d.lowLevel = 0;
   d.carry = 0;
   d.stacked = 0;

@@ -220,9 +220,8 @@ function message(d: Lsi, code: u32): void {
       d.inBytes = d.lastBytes;
       return;
     case MSG_INITIATOR_ERROR:
-      if (d.slot == 0) return;
-      scsiAbort(slotAt(d, d.slot - 1));
-      return fail(slotAt(d, d.slot - 1), KEY_ABORTED_COMMAND, ASC_INITIATOR_ERROR);
+      if (d.slot != 0) failTask(d, slotAt(d, d.slot - 1));
+      return;
     case MSG_ABORT:
     case MSG_CLEAR_QUEUE:
       if (d.identified != 0) dropTasks(d, d.target, d.lun);
@@ -288,6 +287,14 @@ function agreeWidth(d: Lsi, width: u8): u8 {
   return wide ? 1 : 0;
 }
 
+/** The initiator could not use what it was told: the command ends with that. */
+function failTask(d: Lsi, s: Slot): void {
+  if (s.slotState == SLOT_QUEUED) d.queuedTasks--;
+  else scsiAbort(s);
+  s.slotState = SLOT_RUNNING;
+  fail(s, KEY_ABORTED_COMMAND, ASC_INITIATOR_ERROR);
+}
+
 /** ABORT TAG: of the command in the nexus, or of the one that its tag names. */
 function abortTag(d: Lsi): void {
   if (d.slot != 0) return leave(d);
@@ -326,6 +333,7 @@ function startTask(d: Lsi): void {
   d.commands++;
   d.sequence++;
   s.number = d.commands;
+  d.command = s.number;
   s.order = d.sequence;
   s.target = d.target;
   s.lun = d.lun;
