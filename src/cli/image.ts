@@ -10,6 +10,7 @@ import {
   isNbdUri,
   type Medium,
   MediumError,
+  type MediumShape,
   openFile,
   openImage as openMedium,
   openNbd,
@@ -48,13 +49,14 @@ export async function openImage(path: string, flags: ImageFlags): Promise<Image>
     throw new UsageError(`${formatPath(path)} is of a format that is only read; leave out --in-place`);
   }
   const watch = new Watch();
-  const counted = base.sync ? watch.sync(base) : watch.async(base);
+  const counted = watch.over(base, `${base.name}, written in place`);
+  const source = watch.over(base, base.name);
   return {
     path,
     bytes: base.bytes,
     medium(bounce) {
       if (inPlace && bounce) return counted;
-      return base.sync ? overlay(base) : overlay(base);
+      return source.sync ? overlay(source) : overlay(source);
     },
     get written() {
       return watch.written;
@@ -83,12 +85,18 @@ async function openStored(path: string, flags: ImageFlags, inPlace: boolean): Pr
   return openMedium(path, { readOnly: !inPlace, ...(format === undefined ? {} : { format }) });
 }
 
-/** Counts what is written in place, and keeps what the image said first when it failed. */
+/** Counts what is written to an image, and keeps what the image said first when it failed. */
 class Watch {
   written = 0;
   trouble: string | null = null;
 
-  sync(medium: SyncMedium): SyncMedium {
+  over(medium: Medium, name: string): Medium {
+    const { bytes, readOnly } = medium;
+    const shape = { name, bytes, readOnly };
+    return medium.sync ? { ...shape, ...this.#sync(medium) } : { ...shape, ...this.#async(medium) };
+  }
+
+  #sync(medium: SyncMedium): Omit<SyncMedium, keyof MediumShape> {
     const watched = <T>(work: () => T): T => {
       try {
         return work();
@@ -97,7 +105,6 @@ class Watch {
       }
     };
     return {
-      ...shapeOf(medium),
       sync: true,
       readv: (offset, buffers) => watched(() => medium.readv(offset, buffers)),
       writev: (offset, buffers) => this.#count(watched(() => medium.writev(offset, buffers))),
@@ -107,7 +114,7 @@ class Watch {
     };
   }
 
-  async(medium: AsyncMedium): AsyncMedium {
+  #async(medium: AsyncMedium): Omit<AsyncMedium, keyof MediumShape> {
     const watched = async <T>(work: Promise<T>): Promise<T> => {
       try {
         return await work;
@@ -116,7 +123,6 @@ class Watch {
       }
     };
     return {
-      ...shapeOf(medium),
       sync: false,
       read: (offset, buffer) => watched(medium.read(offset, buffer)),
       write: async (offset, buffer) => this.#count(await watched(medium.write(offset, buffer))),
@@ -135,10 +141,6 @@ class Watch {
     if (error instanceof MediumError) this.trouble ??= error.message;
     return error;
   }
-}
-
-function shapeOf(medium: Medium): { name: string; bytes: number; readOnly: boolean } {
-  return { name: `${medium.name}, written in place`, bytes: medium.bytes, readOnly: medium.readOnly };
 }
 
 function parseFormat(text: string): ImageFormat {

@@ -91,6 +91,21 @@ nbdTest('an NBD server that fails is a result, with its words', () =>
   ),
 );
 
+nbdTest('an NBD server that cannot be read is a result, though nothing is written to it', () =>
+  served(
+    async (uri, _server, folder) => {
+      const { status, stderr } = backplane(['run', '--file', join(folder, 'input'), '--image', uri]);
+      assert.is(status, 1, stderr);
+      assert.match(
+        stderr,
+        /backplane: nbd\+unix:.*: read of \d+ bytes at byte \d+ failed: input\/output error/,
+      );
+    },
+    ['--filter=error'],
+    ['error-pread=EIO', 'error-pread-rate=100%'],
+  ),
+);
+
 test('addresses and formats that do not go together are refused with what would be right', () => {
   const refuses = (args: readonly string[], message: RegExp): void => {
     const { status, stderr, stdout } = backplane(['run', ...args]);

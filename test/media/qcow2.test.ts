@@ -12,6 +12,7 @@ import {
   needing,
   optionsOf,
   qemuImg,
+  qemuIo,
   rawOf,
   SHAPES,
   type Shape,
@@ -72,6 +73,61 @@ qemuTest('what a snapshot holds stays as it was while the disk is written', asyn
     same(rawOf(path), model, 'the disk');
     for (const [i, was] of kept.slice(0, 2).entries()) same(rawOf(path, '-l', `s${i}`), was, `snapshot ${i}`);
   }
+});
+
+qemuTest(
+  'qemu-img and we take turns: zero clusters, snapshots that go, bitmaps that become stale',
+  async () => {
+    const path = join(folder, 'turns.qcow2');
+    qemuImg('create', '-f', 'qcow2', '-o', 'cluster_size=4096', path, '4M');
+    const model = new Uint8Array(4 * MIB);
+    const turn = async (seed: number): Promise<void> => {
+      const medium = await openImage(path);
+      new Exerciser(medium, model, seed, 256 * KIB).run(60);
+      medium.close();
+      assert.equal(check(path), CLEAN);
+    };
+    await turn(1);
+    qemuIo(path, 'write -z 64k 300k', 'write -z -u 512k 100k', 'discard 1M 200k', 'write -P 7 2M 70k');
+    model
+      .fill(0, 64 * KIB, 364 * KIB)
+      .fill(0, 512 * KIB, 612 * KIB)
+      .fill(0, MIB, MIB + 200 * KIB);
+    model.fill(7, 2 * MIB, 2 * MIB + 70 * KIB);
+    await turn(2);
+    qemuImg('snapshot', '-c', 'gone', path);
+    await turn(3);
+    qemuImg('snapshot', '-d', 'gone', path);
+    assert.equal(check(path), CLEAN);
+    await turn(4);
+    qemuImg('bitmap', '--add', path, 'changes');
+    qemuIo(path, 'write -P 9 3M 64k');
+    model.fill(9, 3 * MIB, 3 * MIB + 64 * KIB);
+    const medium = await openImage(path);
+    medium.writev(0, [pattern(8192, 5)]);
+    model.set(pattern(8192, 5));
+    medium.close();
+    assert.is(check(path).corruptions, 0);
+    same(rawOf(path), model, 'what qemu-img reads');
+    const info = qemuImg('info', '--output=json', path);
+    assert.not.match(info, /"changes"/); // a bitmap that missed a write must not be believed
+  },
+);
+
+qemuTest('clusters compressed with zstd are refused by name, and others are read', async () => {
+  const raw = join(folder, 'zstd.raw');
+  const path = join(folder, 'zstd.qcow2');
+  writeFileSync(raw, new Uint8Array(MIB).fill(3));
+  qemuImg('convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', 'compression_type=zstd', raw, path);
+  const medium = await openImage(path);
+  assert.throws(
+    () => medium.readv(0, [new Uint8Array(512)]),
+    /zstd\.qcow2: byte \d+ \(L2 entry\): it is compressed with zstd, which is not supported/,
+  );
+  medium.writev(0, [new Uint8Array(65536)]);
+  assert.is(medium.readv(0, [new Uint8Array(512)]), 512);
+  medium.close();
+  assert.equal(check(path), CLEAN);
 });
 
 qemuTest('the refcount table grows with what is written', async () => {

@@ -59,6 +59,14 @@ export function qemuImg(...args: string[]): string {
   return stdout;
 }
 
+/** Runs commands of qemu-io, which is in the same package, on an image. */
+export function qemuIo(path: string, ...commands: string[]): void {
+  const { status, stdout, stderr } = spawnSync('qemu-io', [...commands.flatMap((one) => ['-c', one]), path], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`qemu-io ${commands.join('; ')}: ${stdout}${stderr}`);
+}
+
 /** What `qemu-img check` finds. */
 export function check(path: string): { corruptions: number; leaks: number; errors: number } {
   const { stdout, stderr } = spawnSync('qemu-img', ['check', '--output=json', '-f', 'qcow2', path], {
