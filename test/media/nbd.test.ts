@@ -9,6 +9,7 @@ import {
   type MediumReason,
   openNbd,
 } from '../../src/media/index.ts';
+import { parseNbdUri } from '../../src/media/nbd/uri.ts';
 import { assert, suite } from '../run/suite.ts';
 import { contentOf, pattern, scratchFolder, turn } from './help.ts';
 import {
@@ -527,6 +528,11 @@ test('addresses that are none get a suggestion', async () => {
     ['nbd://host:99999/', /it is no address/],
   ];
   for (const [uri, message] of cases) await rejects(openNbd(uri), 'unsupported', message);
+  const odd = parseNbdUri('nbd+unix:///a%20b%2Fc?socket=/tmp/x+y%20z');
+  assert.equal([odd.export, odd.socket], ['a b/c', '/tmp/x+y z']);
+  const plain = parseNbdUri('nbd://[::1]/');
+  assert.equal([plain.export, plain.host, plain.port], ['', '::1', 10809]);
+  assert.is(parseNbdUri('nbd://host:80/x').port, 80);
   const nowhere = join(folder, 'no.sock');
   await rejects(openNbd(`nbd+unix:///?socket=${nowhere}`), 'missing', /there is no such socket/);
   await rejects(openNbd('nbd://127.0.0.1:1/'), 'missing', /no server listens there/);

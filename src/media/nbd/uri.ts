@@ -30,13 +30,16 @@ export function parseNbdUri(text: string): NbdAddress {
   if (!text.slice(scheme.length).startsWith('://')) throw refuse(suggestion(text));
   let url: URL;
   let name: string;
+  let socket: string | null;
   try {
     url = new URL(`http${text.slice(scheme.length)}`.replace(/^http:\/\/(?=\/|$)/, 'http://localhost'));
     name = decodeURIComponent(url.pathname.slice(1));
+    // Not URLSearchParams, which takes a + for a space.
+    const parameter = /[?&]socket=([^&#]*)/.exec(url.search)?.[1];
+    socket = parameter === undefined ? null : decodeURIComponent(parameter);
   } catch {
     throw refuse('it is no address; write nbd://host:port/export or nbd+unix:///export?socket=path');
   }
-  const socket = url.searchParams.get('socket');
   if (scheme === 'nbd+unix' && (socket === null || socket === '')) {
     throw refuse(`the socket is missing; write nbd+unix:///${name}?socket=path`);
   }
