@@ -1,9 +1,10 @@
 // `backplane run --image`: images of every format, and NBD servers.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONTROLLERS } from '../../src/controllers/index.ts';
+import { listening } from '../media/nbd-server.ts';
 import { needing, qemuImg } from '../media/qemu.ts';
 import { assert, suite } from '../run/suite.ts';
 import { backplane, keepFolder, withFolder } from './command.ts';
@@ -29,12 +30,7 @@ async function served(
   const args = ['-f', '-U', socket, ...filters, 'file', disk, ...parameters];
   const server = spawn('nbdkit', args, { stdio: 'ignore' });
   try {
-    for (let i = 0; !existsSync(socket); i++) {
-      if (i > 1000) throw new Error('nbdkit does not listen');
-      await new Promise((resolve) => {
-        setTimeout(resolve, 10);
-      });
-    }
+    await listening(socket, () => server.exitCode === null);
     await work(`nbd+unix:///?socket=${socket}`, server, folder);
   } finally {
     server.kill('SIGKILL');

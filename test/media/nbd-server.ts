@@ -1,6 +1,6 @@
 // A small NBD server that does what the test tells it, right or wrong.
 
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 
 export interface Request {
@@ -69,6 +69,25 @@ export function chunk(
     u32(payload.length),
     payload,
   ]);
+}
+
+/** Waits until a server of another process listens: its socket is there a moment before that. */
+export async function listening(path: string, isAlive: () => boolean): Promise<void> {
+  const answers = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(path);
+      socket.once('error', () => resolve(false));
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+    });
+  for (let i = 0; !(await answers()); i++) {
+    if (!isAlive() || i > 2000) throw new Error(`nobody listens at ${path}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10);
+    });
+  }
 }
 
 let count = 0;

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from '../../src/kernel/random.ts';
 import {
@@ -14,6 +13,7 @@ import { assert, suite } from '../run/suite.ts';
 import { contentOf, pattern, scratchFolder, turn } from './help.ts';
 import {
   chunk,
+  listening,
   optionReply,
   type Request,
   type Script,
@@ -31,15 +31,6 @@ const qemuTest = needing(test, ['qemu-nbd', 'qemu-img'], 'qemu-utils');
 const folder = scratchFolder();
 const MIB = 2 ** 20;
 
-async function until(what: string, is: () => boolean): Promise<void> {
-  for (let i = 0; !is(); i++) {
-    if (i > 2000) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => {
-      setTimeout(resolve, 5);
-    });
-  }
-}
-
 let sockets = 0;
 
 /** Runs a server program on a socket while `work` does. */
@@ -55,7 +46,7 @@ async function withServer(
     server.once('exit', resolve);
   });
   try {
-    await until(`${program} ${args(socket).join(' ')}`, () => existsSync(socket) || server.exitCode !== null);
+    await listening(socket, () => server.exitCode === null);
     await work(`nbd+unix:///${name}?socket=${socket}`, server);
   } finally {
     server.kill('SIGKILL');
