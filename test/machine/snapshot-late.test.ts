@@ -139,6 +139,10 @@ test('SNAP-18 a read is not covered with a write that is of the past', async () 
   const inner = patterned();
   const held = new Held(inner);
   let isPast = false;
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
   const medium: AsyncMedium = {
     ...held.medium,
     // What it was doing then it no longer does, and says that it did.
@@ -150,7 +154,7 @@ test('SNAP-18 a read is not covered with a write that is of the past', async () 
       },
     },
     write: async (offset, buffer) => {
-      await turn();
+      await gate;
       return isPast ? buffer.length : inner.writev(offset, [buffer]);
     },
   };
@@ -160,7 +164,9 @@ test('SNAP-18 a read is not covered with a write that is of the past', async () 
   // A short one overtakes it.
   rig.start(rig.prepare(write(0, 9), 1));
   untilAsked(rig);
+  await turn();
   rig.machine.restore(snapshot);
+  open();
   await held.drain();
   while (command?.end === null) if (!rig.step()) await held.drain();
   assert.is(command?.end?.data.subarray(0, 4).join(), bytesAt(inner, 0, 4));
