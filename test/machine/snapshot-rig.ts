@@ -60,6 +60,13 @@ export const ROWS: readonly Row[] = [
     ],
     attach: (host) => attachNvme(host, { vector: VECTOR }),
   },
+  {
+    kind: 'lsi53c895a',
+    places: [
+      [0, 0],
+      [1, 0],
+    ],
+  },
   { kind: 'virtio-blk', places: [[0, 0]], attach: (host) => attachVirtioBlk(host, { vector: VECTOR }) },
 ];
 
