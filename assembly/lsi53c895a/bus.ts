@@ -211,6 +211,7 @@ export function beginArbitration(d: Lsi): void {
 
 /** The end of an arbitration. Targets that came first have the bus by now. */
 export function arbitrated(d: Lsi): void {
+  if (d.lowLevel == 0 && d.waiting != WAIT_ARBITRATION) return;
   if (isConnected(d) || d.selecting != 0) {
     d.contends = 1;
     return;

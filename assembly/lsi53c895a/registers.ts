@@ -289,6 +289,8 @@ function writeControl1(d: Lsi, value: u32): void {
   if ((get8(d, LSI_SSTAT0) & LSI_SSTAT0_RST) != 0) return;
   setBits(d, LSI_SSTAT0, LSI_SSTAT0_RST);
   cancel(d, EVENT_ARBITRATE, 0);
+  clearBits(d, LSI_SCNTL0, LSI_SCNTL0_START);
+  d.lowLevel = 0;
   resetBus(d);
   postScsi(d, LSI_SIST0_RST, 0);
 }

@@ -117,6 +117,17 @@ test('SCNTL0.START selects without SCRIPTS, and CMP ends it', async () => {
   assert.is(chip.read(regs.LSI_SBCL) & 0xf, regs.LSI_SBCL_ATN | regs.LSI_PHASE_MESSAGE_OUT);
 });
 
+test('a selection of SCNTL0.START that a bus reset ends leaves nothing behind', async () => {
+  const chip = await Chip.create();
+  chip.write(regs.LSI_SCNTL0, 0xc0 | regs.LSI_SCNTL0_START);
+  chip.write(regs.LSI_SCNTL1, regs.LSI_SCNTL1_RST);
+  chip.write(regs.LSI_SCNTL1, 0);
+  assert.equal([chip.read(regs.LSI_SCNTL0), chip.sist], [0xc0, regs.LSI_SIST0_RST]);
+  assert.is(chip.machine.nextDeadline(), Number.POSITIVE_INFINITY);
+  chip.clearAttention();
+  assert.is(chip.sist & regs.LSI_SIST0_CMP, 0);
+});
+
 test('messages: what targets answer, and which phase follows', async () => {
   const chip = await Chip.create();
   const after = (messages: readonly number[]): number => {

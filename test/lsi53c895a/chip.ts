@@ -176,6 +176,26 @@ export class Chip {
 
   /** One command to its end, with all that a driver does for it. */
   execute(command: Command): Outcome {
+    const steps = this.#steps(command);
+    while (true) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      this.machine.settle();
+    }
+  }
+
+  /** As execute(), over media that answer later. */
+  async executeLate(command: Command): Promise<Outcome> {
+    const steps = this.#steps(command);
+    while (true) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      await this.machine.settleAsync();
+    }
+  }
+
+  /** Yields where time has to pass. */
+  *#steps(command: Command): Generator<undefined, Outcome> {
     const { memory } = this.machine;
     const { target = 0, lun = 0, disconnects = true, tag, cdb, segments = [], direction = 'in' } = command;
     const messages = [0x80 | (disconnects ? 0x40 : 0) | lun, ...(tag ?? [])];
@@ -190,7 +210,8 @@ export class Chip {
     const labels = this.load(driver(move, segments, direction));
     this.write32(regs.LSI_DSA, TABLE);
     this.write32(regs.LSI_SCRATCHA, 0);
-    this.go();
+    this.write32(regs.LSI_DSP, PROGRAM);
+    yield;
     let mismatches = 0;
     while ((this.read(regs.LSI_ISTAT0) & regs.LSI_ISTAT0_SIP) !== 0) {
       const sist = this.sist;
@@ -202,7 +223,8 @@ export class Chip {
       memory.write32(at, this.read32(regs.LSI_DBC));
       memory.write32(at + 4, this.read32(regs.LSI_DNAD));
       memory.write32((labels.data as number) + 4, at);
-      this.go(labels.dispatch as number);
+      this.write32(regs.LSI_DSP, labels.dispatch as number);
+      yield;
     }
     const dstat = this.read(regs.LSI_DSTAT);
     const code = this.read32(regs.LSI_DSPS);
