@@ -176,6 +176,7 @@ function contendAgain(d: Lsi): void {
 /** Nobody has the bus any more, and no word of it to SCRIPTS. */
 export function dropBus(d: Lsi): void {
   d.target = NOBODY;
+  d.parted = 1;
   d.command = 0;
   d.phase = 0;
   d.req = 0;

@@ -80,6 +80,8 @@ export class Lsi extends Device {
   /** ACK of a message's last byte, which SCRIPTS take back ([1] 5.2). */
   ack: u32;
   atn: u32;
+  /** Non-zero: a nexus ended, and SCRIPTS have not waited for that, nor gone for another one. */
+  parted: u32;
   /** Non-zero while an absent target is being selected, and where EVENT_RESELECT is in the queue. */
   selecting: u32;
   reselecting: u32;
@@ -276,7 +278,7 @@ export function stillWaits(d: Lsi): bool {
     case WAIT_PHASE:
       return d.req == 0 && (isConnected(d) || d.selecting != 0 || !isBlockMove(d));
     case WAIT_BUS_FREE:
-      return isConnected(d);
+      return isConnected(d) && d.parted == 0;
     default:
       return true;
   }

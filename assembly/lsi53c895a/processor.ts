@@ -174,6 +174,7 @@ export function run(d: Lsi): void {
 function resume(d: Lsi): void {
   const waited = d.waiting;
   cancelWait(d);
+  if (waited == WAIT_BUS_FREE) d.parted = 0;
   if (waited != WAIT_PHASE) return;
   if (isBlockMove(d)) continueMove(d);
   else transferControl(d, get32(d, LSI_DBC));
@@ -249,6 +250,7 @@ function select(d: Lsi, word: u32): void {
   }
   d.waiting = WAIT_ARBITRATION;
   releaseAck(d);
+  d.parted = 0;
   if (isConnected(d)) {
     // A target was faster.
     d.waiting = WAIT_NOTHING;
@@ -264,6 +266,7 @@ function select(d: Lsi, word: u32): void {
 function awaitReselection(d: Lsi, asTarget: bool): void {
   d.waiting = asTarget ? WAIT_SELECTION : WAIT_RESELECTION;
   releaseAck(d);
+  d.parted = 0;
   if (isConnected(d)) {
     d.waiting = WAIT_NOTHING;
     if (asTarget) set32(d, LSI_DSP, get32(d, LSI_DNAD));

@@ -246,6 +246,28 @@ test('with its enable bit RSL stops SCRIPTS', async () => {
   assert.is(chip.read(regs.LSI_ISTAT0), regs.LSI_ISTAT0_CON);
 });
 
+test('WAIT DISCONNECT is over when another target has come between the end of the nexus and it', async () => {
+  const chip = await Chip.create({ latencyNs: 3000, targets: [0, 1] });
+  chip.clearAttention();
+  chip.bytes(OUT, [0xc0]);
+  chip.bytes(CDB, readTen(0, 1));
+  chip.load(`
+    SELECT ATN 0, lost
+    MOVE 1, ${OUT}, WHEN MSG_OUT
+    MOVE 10, ${CDB}, WHEN CMD
+    MOVE 1, ${IN}, WHEN MSG_IN
+    MOVE SCNTL2 & 0x7f TO SCNTL2
+    CLEAR ACK
+    MOVE MEMORY ${64 * 8000}, ${DATA + 0x1000}, ${DATA + 0x100000}
+    WAIT DISCONNECT
+    WAIT RESELECT lost
+    INT 1, WHEN MSG_IN
+  lost: INT 3`);
+  chip.go();
+  assert.is(chip.read32(regs.LSI_DSPS), 1);
+  assert.is(chip.read(regs.LSI_ISTAT0) & regs.LSI_ISTAT0_CON, regs.LSI_ISTAT0_CON);
+});
+
 test('a target is faster: SELECT goes to its alternate address, whether it had begun or not', async () => {
   for (const nops of [0, 8000]) {
     const chip = await Chip.create({ latencyNs: 3000, targets: [0, 1] });
