@@ -5,6 +5,7 @@
 
 import {
   LSI_SCNTL3_EWS,
+  LSI_SCNTL3_SCF,
   LSI_SCNTL3_ULTRA,
   MSG_EXT_SDTR,
   MSG_EXT_SDTR_BYTES,
@@ -117,14 +118,17 @@ export class TargetTransfer {
     if (offset === 0) return true;
     if (factor < syncFactor || offset > syncOffset) return false;
     const periodNs = periodOf(factor);
+    let best = Number.POSITIVE_INFINITY;
     for (const [index, divisor] of DIVISORS.entries()) {
       const clocks = Math.max(CLOCKS_MIN, Math.ceil((2 * periodNs) / (divisor * clockNs)));
-      if (clocks > CLOCKS_MAX) continue;
+      if (clocks > CLOCKS_MAX || divisor * clocks >= best) continue;
+      best = divisor * clocks;
       this.transfer = ((clocks - CLOCKS_MIN) << 5) | offset;
-      this.timing |= ((index + 1) << 4) | (factor < ULTRA_BELOW ? LSI_SCNTL3_ULTRA : 0);
-      return true;
+      this.timing = (this.timing & ~LSI_SCNTL3_SCF) | ((index + 1) << 4);
     }
-    return false;
+    if (best === Number.POSITIVE_INFINITY) return false;
+    if (factor < ULTRA_BELOW) this.timing |= LSI_SCNTL3_ULTRA;
+    return true;
   }
 }
 

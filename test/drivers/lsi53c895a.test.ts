@@ -6,6 +6,7 @@ import { findProfile, type Profile } from '../../src/controllers/index.ts';
 import type { Driver } from '../../src/drivers/driver.ts';
 import { attachLsi53c895a } from '../../src/drivers/lsi53c895a.ts';
 import * as fields from '../../src/drivers/lsi53c895a-task.ts';
+import { TargetTransfer } from '../../src/drivers/lsi53c895a-transfer.ts';
 import { parseSense } from '../../src/drivers/scsi.ts';
 import { Random } from '../../src/kernel/random.ts';
 import {
@@ -311,6 +312,87 @@ test('failing commands beside each other each get their own sense data', async (
     commands.map((command) => (command.senseLength > 0 ? parseSense(command.sense).code : command.status)),
     [codes.ASC_READ_ERROR, codes.ASC_LBA_RANGE, codes.ASC_WRITE_ERROR, 'ok'],
   );
+});
+
+test('a target that leaves in the middle of a word that two moves share loses none of its bytes', async () => {
+  const profile = variant('lsi53c895a-burst', { burst: 64 });
+  const { driver, machine, disks, run } = await attach({ profile });
+  const bytes = fill(new Random(9), 1024);
+  // The word that the disk leaves behind begins with the last byte of one segment, and ends with the next one's first.
+  for (let first = 61; first <= 67; first++) {
+    for (let second = 1; second <= 4; second++) {
+      const lengths = [first, second, 1024 - first - second];
+      const segments = lengths.map((n, i) => ({ address: DATA + 0x2001 * i, bytes: n }));
+      for (const op of ['write', 'read'] as const) {
+        let at = 0;
+        for (const segment of segments) {
+          if (op === 'write') machine.memory.writeBytes(segment.address, bytes, at, segment.bytes);
+          else machine.memory.fill(segment.address, 0, segment.bytes);
+          at += segment.bytes;
+        }
+        const command = new TestCommand({ op, direction: op, lba: 8, sectors: 2 }).setSegments(segments);
+        run(command);
+        assert.equal([command.status, command.residual], ['ok', 0]);
+      }
+      assert.equal(disks[0]?.read(8 * 512, 1024), bytes);
+      let at = 0;
+      for (const segment of segments) {
+        assert.ok(machine.memory.equals(segment.address, bytes, at, segment.bytes), lengths.join(' '));
+        at += segment.bytes;
+      }
+    }
+  }
+  assert.equal(machine.guard.findings(), []);
+  assert.is(driver.limits.alignmentMask, 0);
+});
+
+test('a write of an odd number of bytes reaches a wide disk whole', async () => {
+  const { run } = await attach({ profile: variant('lsi53c895a-burst', { burst: 64 }) });
+  // MODE SELECT of the caching page, a byte longer than the list is: the target takes what it was promised.
+  const sense = scsi([0x1a, 8, 8, 0, 25, 0], 'read', 25);
+  run(sense);
+  assert.equal([sense.status, sense.residual % 2], ['ok', 1]);
+  const odd = scsi([0x15, 0x10, 0, 0, 25, 0], 'write', 25);
+  run(odd);
+  assert.is.not(odd.status, 'transport-error');
+});
+
+test('agreements keep to what both sides can do', () => {
+  const limits = { wide: true, syncFactor: 10, syncOffset: 31, clockNs: 6.25, plainTiming: 7 };
+  const target = new TargetTransfer(3, limits);
+  assert.equal(target.request('width'), [1, 2, 3, 1]);
+  assert.is(target.hear(Uint8Array.of(1, 2, 3, 1), 'width').label, 'accept');
+  assert.equal(target.request('speed'), [1, 3, 1, 10, 31]);
+  // 25 ns: four clocks of 6.25; 100 ns: eight of twice that.
+  assert.is(target.hear(Uint8Array.of(1, 3, 1, 10, 31), 'speed').label, 'accept');
+  assert.equal([target.timing, target.transfer, target.next], [0x9f, 0x1f, null]);
+  assert.is(target.hear(Uint8Array.of(1, 3, 1, 25, 8), 'speed').label, 'accept');
+  assert.equal([target.timing, target.transfer], [0x3f, (4 << 5) | 8]);
+  // More than was asked for, and what cannot be done at all.
+  assert.is(target.hear(Uint8Array.of(1, 3, 1, 9, 31), 'speed').label, 'refuse');
+  assert.is(target.hear(Uint8Array.of(1, 3, 1, 200, 31), 'speed').label, 'refuse');
+  assert.equal([target.timing, target.transfer], [0x0f, 0]);
+  // The target's own wishes get an answer.
+  assert.equal(target.hear(Uint8Array.of(1, 3, 1, 5, 60), null), {
+    label: 'answer',
+    reply: [1, 3, 1, 10, 31],
+  });
+  assert.equal(target.hear(Uint8Array.of(1, 2, 3, 2), null), { label: 'answer', reply: [1, 2, 3, 0] });
+  assert.is(target.hear(Uint8Array.of(1, 6, 4, 9, 0, 31, 1, 2), null).label, 'refuse');
+  assert.is(target.wide, false);
+  target.forget();
+  target.refused('width');
+  assert.is(target.next, 'speed');
+  target.refused('speed');
+  assert.equal([target.next, target.transfer, target.wide], [null, 0, false]);
+});
+
+test('a chip that reaches no memory is refused, and its memory given back', async () => {
+  const machine = await createMachine({ flavour: 'debug', ram: [{ base: 0, bytes: 24 * MIB }] });
+  const profile = { ...variant('lsi53c895a', { ram: false }), addressBits: 20 };
+  const host = new TestHost(machine, machine.addController({ kind: 'lsi53c895a', profile }), DRIVER_MEMORY);
+  assert.throws(() => attachLsi53c895a(host), /the chip does not run the program/);
+  assert.is(host.allocated, 0);
 });
 
 test('flush, discard and force unit access go through', async () => {
