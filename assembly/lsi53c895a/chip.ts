@@ -40,7 +40,8 @@ export const CDB_MAX: u32 = 16;
 @unmanaged
 export class Lsi extends Device {
   // Of the profile.
-  hasRam: u32;
+  /** Offset of the RAM for SCRIPTS, 0: none. */
+  ram: u32;
   wide: u32;
   loadStore: u32;
   mismatchJumps: u32;

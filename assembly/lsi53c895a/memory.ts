@@ -3,16 +3,19 @@
 import { DMA_HOLE, DMA_OK } from '../bus/codes';
 import { functionOf } from '../bus/device';
 import { dmaFetch, dmaStore } from '../bus/dma';
-import { barAddress, barDecoded, memoryBarAt } from '../bus/pci';
+import { AT_SCRATCH } from '../bus/layout';
+import { barAddress, barDecoded, barReached, memoryBarAt } from '../bus/pci';
 import { get8, get32, Lsi } from './chip';
 import { readRegister, writeRegister } from './registers';
 import {
   LSI_BAR_IO,
   LSI_BAR_MEMORY,
+  LSI_BAR_RAM,
   LSI_CCNTL1,
   LSI_CCNTL1_DDAC,
   LSI_IO_BYTES,
   LSI_MEMORY_BYTES,
+  LSI_RAM_BYTES,
 } from './regs';
 
 /** Registers end here, in whatever space the address is. */
@@ -31,6 +34,37 @@ export function upperHalf(d: Lsi, high: u32): u32 {
 /** Whether the chip's own registers answer at a memory address. */
 export function isOwnRegister(d: Lsi, address: u64): bool {
   return memoryBarAt(d, address) == <i32>LSI_BAR_MEMORY;
+}
+
+/** Where a byte of the chip's own RAM is in module memory, with `bytes` bytes behind it; 0: not there. */
+function onChip(d: Lsi, address: u64, bytes: u32): usize {
+  if (d.ram == 0 || !barReached(d, LSI_BAR_RAM)) return 0;
+  const into = address - barAddress(functionOf(d), LSI_BAR_RAM);
+  return into <= <u64>(LSI_RAM_BYTES - bytes) ? <usize>d.ram + <usize>into : 0;
+}
+
+/** Fetches four or eight bytes of program or table into the scratch area; inside the chip without the bus. */
+export function fetchWords(d: Lsi, address: u64, bytes: u32): bool {
+  const inside = onChip(d, address, bytes);
+  if (inside == 0) return dmaFetch(d, address, AT_SCRATCH, bytes) == DMA_OK;
+  store<u32>(AT_SCRATCH, load<u32>(inside));
+  if (bytes == 8) store<u32>(AT_SCRATCH, load<u32>(inside, 4), 4);
+  return true;
+}
+
+/** LOAD and STORE of up to four bytes at AT_SCRATCH; those of the chip's RAM stay inside, too. */
+export function loadBytes(d: Lsi, address: u64, bytes: u32): bool {
+  const inside = onChip(d, address, bytes);
+  if (inside == 0) return dmaFetch(d, address, AT_SCRATCH, bytes) == DMA_OK;
+  for (let i: u32 = 0; i < bytes; i++) store<u8>(AT_SCRATCH + i, load<u8>(inside + i));
+  return true;
+}
+
+export function storeBytes(d: Lsi, address: u64, bytes: u32): bool {
+  const inside = onChip(d, address, bytes);
+  if (inside == 0) return dmaStore(d, address, AT_SCRATCH, bytes) == DMA_OK;
+  for (let i: u32 = 0; i < bytes; i++) store<u8>(inside + i, load<u8>(AT_SCRATCH + i));
+  return true;
 }
 
 /** Copies `bytes` bytes, at most to the end of the registers, to module memory; DMA_* codes. */

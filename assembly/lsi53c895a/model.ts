@@ -86,7 +86,6 @@ export function create(line: u32): u32 {
   const device = createDevice(KIND_LSI53C895A, chipBytes(), line);
   if (device == null) return 0;
   const d = changetype<Lsi>(changetype<usize>(device));
-  d.hasRam = profileWord(PROFILE_RAM);
   d.wide = profileWord(PROFILE_WIDE);
   d.loadStore = profileWord(PROFILE_LOAD_STORE);
   d.mismatchJumps = profileWord(PROFILE_MISMATCH_JUMPS);
@@ -108,10 +107,10 @@ function configure(d: Lsi, f: PciFunction): bool {
   setConfig(f, LSI_CONFIG_MIN_GNT, MIN_GNT);
   setConfig(f, LSI_CONFIG_MAX_LAT, MAX_LAT);
   if (d.mismatchJumps != 0) addPowerManagement(f, LSI_CAP_AT_PM, false);
-  if (d.hasRam == 0) return true;
-  const memory = reserve(LSI_RAM_BYTES, LSI_RAM_BYTES);
+  if (profileWord(PROFILE_RAM) == 0) return true;
+  d.ram = reserve(LSI_RAM_BYTES, LSI_RAM_BYTES);
   addBar(f, LSI_BAR_RAM, LSI_RAM_BYTES, 0);
-  return memory != 0 && addWindow(d, LSI_BAR_RAM, 0, LSI_RAM_BYTES, memory) != 0;
+  return d.ram != 0 && addWindow(d, LSI_BAR_RAM, 0, LSI_RAM_BYTES, d.ram) != 0;
 }
 
 /** Places are SCSI targets, units logical units; the id that boards keep for the chip is none. */

@@ -24,7 +24,7 @@ import {
   slotAt,
 } from './chip';
 import { postDma, postScsi } from './interrupt';
-import { upperHalf, wideAddress } from './memory';
+import { fetchWords, upperHalf, wideAddress } from './memory';
 import {
   LSI_CCNTL0,
   LSI_CCNTL0_ENNDJ,
@@ -432,7 +432,7 @@ function fetchBytes(d: Lsi, to: usize, bytes: u32): bool {
 
 /** Fetches a word of the instruction or of its table into the scratch area. */
 function fetch(d: Lsi, address: u64, bytes: u32): bool {
-  if (dmaFetch(d, address, AT_SCRATCH, bytes) == DMA_OK) return true;
+  if (fetchWords(d, address, bytes)) return true;
   postDma(d, LSI_DSTAT_BF);
   return false;
 }

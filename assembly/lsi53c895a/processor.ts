@@ -3,7 +3,6 @@
 // program that does nothing but run is stopped at a bound, and reported (references in chip.ts).
 import { schedule } from '../bus/clock';
 import { DMA_OK } from '../bus/codes';
-import { dmaFetch } from '../bus/dma';
 import { guardLoop } from '../bus/guard';
 import { AT_SCRATCH } from '../bus/layout';
 import { beginArbitration, releaseAck, setAtn, waitForPhase } from './bus';
@@ -28,7 +27,16 @@ import {
   wake,
 } from './chip';
 import { cancelWait, postDma, postOnTheFly } from './interrupt';
-import { chipRead, chipWrite, isOwnRegister, uniform, wideAddress } from './memory';
+import {
+  chipRead,
+  chipWrite,
+  fetchWords,
+  isOwnRegister,
+  loadBytes,
+  storeBytes,
+  uniform,
+  wideAddress,
+} from './memory';
 import { beginMove, continueMove, signed24 } from './move';
 import { readRegister, writeRegister } from './registers';
 import {
@@ -182,7 +190,7 @@ function resume(d: Lsi): void {
 
 function step(d: Lsi): void {
   const at = get32(d, LSI_DSP) & ~3;
-  if (dmaFetch(d, wideAddress(d, LSI_SFS, at), AT_SCRATCH, 8) != DMA_OK) return postDma(d, LSI_DSTAT_BF);
+  if (!fetchWords(d, wideAddress(d, LSI_SFS, at), 8)) return postDma(d, LSI_DSTAT_BF);
   const word = load<u32>(AT_SCRATCH);
   d.instruction = at;
   set32(d, LSI_DBC, word);
@@ -242,7 +250,7 @@ function select(d: Lsi, word: u32): void {
   let id = (word >>> SCRIPT_IO_ID_SHIFT) & SCRIPT_IO_ID_MASK;
   if ((word & SCRIPT_IO_TABLE) != 0) {
     const entry = wideAddress(d, LSI_DRS, get32(d, LSI_DSA) + signed24(word));
-    if (dmaFetch(d, entry, AT_SCRATCH, 4) != DMA_OK) return postDma(d, LSI_DSTAT_BF);
+    if (!fetchWords(d, entry, 4)) return postDma(d, LSI_DSTAT_BF);
     const table = load<u32>(AT_SCRATCH);
     id = (table >>> SCRIPT_IO_ID_SHIFT) & SCRIPT_IO_ID_MASK;
     set8(d, LSI_SCNTL3, table >>> 24);
@@ -346,7 +354,7 @@ function transferControl(d: Lsi, word: u32): void {
   let high: u32 = 0;
   if (wide) {
     const third = get32(d, LSI_DSP);
-    if (dmaFetch(d, wideAddress(d, LSI_SFS, third), AT_SCRATCH, 4) != DMA_OK) return postDma(d, LSI_DSTAT_BF);
+    if (!fetchWords(d, wideAddress(d, LSI_SFS, third), 4)) return postDma(d, LSI_DSTAT_BF);
     high = load<u32>(AT_SCRATCH);
     set32(d, LSI_DSP, third + 4);
   }
@@ -394,7 +402,7 @@ function branch(d: Lsi, word: u32, opcode: u32): void {
 function memoryMove(d: Lsi, word: u32): void {
   let from = get32(d, LSI_DSPS);
   const third = get32(d, LSI_DSP);
-  if (dmaFetch(d, wideAddress(d, LSI_SFS, third), AT_SCRATCH, 4) != DMA_OK) return postDma(d, LSI_DSTAT_BF);
+  if (!fetchWords(d, wideAddress(d, LSI_SFS, third), 4)) return postDma(d, LSI_DSTAT_BF);
   let to = load<u32>(AT_SCRATCH);
   let left = word & SCRIPT_COUNT_MASK;
   set32(d, LSI_DSP, third + 4);
@@ -430,7 +438,7 @@ function loadStore(d: Lsi, word: u32): void {
   if ((register & 3) + count > 4 || ((register ^ low) & 3) != 0 || isOwnRegister(d, address))
     return illegal(d);
   if (loads) {
-    if (chipRead(d, address, false, AT_SCRATCH, count) != DMA_OK) return postDma(d, LSI_DSTAT_BF);
+    if (!loadBytes(d, address, count)) return postDma(d, LSI_DSTAT_BF);
     const bytes = load<u32>(AT_SCRATCH);
     for (let i: u32 = 0; i < count; i++) writeRegister(d, register + i, (bytes >>> (8 * i)) & 0xff, true);
     return;
@@ -438,5 +446,5 @@ function loadStore(d: Lsi, word: u32): void {
   let bytes: u32 = 0;
   for (let i: u32 = 0; i < count; i++) bytes |= readRegister(d, register + i) << (8 * i);
   store<u32>(AT_SCRATCH, bytes);
-  if (chipWrite(d, address, false, AT_SCRATCH, count) != DMA_OK) postDma(d, LSI_DSTAT_BF);
+  if (!storeBytes(d, address, count)) postDma(d, LSI_DSTAT_BF);
 }

@@ -202,7 +202,7 @@ function showsAddress(d: Lsi, at: u32): bool {
 
 function addressByte(d: Lsi, at: u32): u32 {
   const bar: u32 = (at & ~3) == LSI_SCRATCHA ? LSI_BAR_MEMORY : LSI_BAR_RAM;
-  if (bar == LSI_BAR_RAM && d.hasRam == 0) return 0;
+  if (bar == LSI_BAR_RAM && d.ram == 0) return 0;
   return (<u32>barAddress(functionOf(d), bar) >>> ((at & 3) << 3)) & 0xff;
 }
 
