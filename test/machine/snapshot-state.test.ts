@@ -42,7 +42,7 @@ function anything(machine: Machine, random: Random): void {
   const length = 1 + random.below(3 * PAGE);
   const at = (random.chance(0.5) ? 0 : HIGH) + random.below(8 * MIB - 4 * PAGE);
   const atEdge = at - (at % PAGE) + PAGE - 1 - random.below(16);
-  const acts: (() => void)[] = [
+  const acts: (() => unknown)[] = [
     () => memory.write8(at, random.next()),
     () => memory.write16(atEdge, random.next()),
     () => memory.write32(atEdge, random.next()),
@@ -161,7 +161,7 @@ interface Other {
   readonly line?: number;
   readonly slot?: number;
   readonly disk?: Parameters<Machine['addDisk']>[0];
-  readonly more?: (machine: Machine) => void;
+  readonly more?: (machine: Machine) => unknown;
   readonly says: RegExp;
 }
 
