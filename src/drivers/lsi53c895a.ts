@@ -168,6 +168,11 @@ class LsiDriver implements Driver {
     this.interrupt();
     if (open.command !== command) return;
     const abort = this.#tasks[ABORT_SLOT] as Task;
+    // An abort out of the done() of another one: there is but one task for them.
+    if (abort.use !== 'free') {
+      this.reset();
+      return;
+    }
     abort.use = 'abort';
     abort.tagged = false;
     this.#aim(abort, open.target);
