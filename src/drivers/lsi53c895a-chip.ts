@@ -22,8 +22,8 @@ export const ADDRESS_BITS = 32;
 const PROGRAM_BYTES = 8192;
 const LOCK_NS = 1e6;
 const PROBE_NS = 1e6;
-/** Stores, then says hello: a chip without STORE stops for another reason. */
-const PROBE = 'EXTERNAL place\nSTORE SCRATCHA, 4, place\nINT 7\n';
+/** Every chip says hello; one without STORE stops before. */
+const PROBE = 'EXTERNAL place\nPROC store:\nSTORE SCRATCHA, 4, place\nPROC hello:\nINT 7\n';
 /** Code of STIME0 for a selection, and what a driver without one is served with. */
 const SELECTION_TIME = 0x0c;
 const OWN_ID = regs.LSI_HOST_ID;
@@ -64,7 +64,12 @@ export class LsiChip {
     this.#board.configWrite(PCI_COMMAND, 2, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     this.#memory = host.dma.alloc(PROGRAM_BYTES, 4096, ADDRESS_BITS);
     this.resetChip();
-    this.features = this.#probe();
+    try {
+      this.features = this.#probe();
+    } catch (error) {
+      this.free();
+      throw error;
+    }
     this.syncFactor = this.features.wide ? 10 : 25;
     this.syncOffset = this.features.wide ? 31 : 8;
   }
@@ -200,10 +205,14 @@ export class LsiChip {
 
   /** Runs a program of one STORE: a chip without it finds an illegal instruction. */
   #hasStore(): boolean {
-    const words = link(assemble(PROBE), { base: 0, values: { place: this.#memory + 0x80 } });
-    for (let i = 0; i < words.length; i++)
-      this.#host.memory.write32(this.#memory + 4 * i, words[i] as number);
-    return this.#stopsWith(this.#memory) === INT_HELLO;
+    const memory = this.#memory;
+    const probe = assemble(PROBE);
+    const { hello = 0, store = 0 } = probe.entries;
+    const linked = link(probe, { base: memory, values: { place: memory + 0x80 } });
+    for (let i = 0; i < linked.length; i++) this.#host.memory.write32(memory + 4 * i, linked[i] as number);
+    if (this.#stopsWith(memory + hello) !== INT_HELLO)
+      throw new LsiError(`the chip does not run what lies at 0x${memory.toString(16)}`);
+    return this.#stopsWith(memory + store) === INT_HELLO;
   }
 
   /** The number of the INT that a program at an address stops with, −1 if it does not. */

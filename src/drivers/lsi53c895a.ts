@@ -86,9 +86,9 @@ class LsiDriver implements Driver {
   constructor(host: DriverHost) {
     this.#host = host;
     this.#memory = host.memory;
-    this.#shared = host.dma.alloc(SHARED_BYTES, 4096, ADDRESS_BITS);
     const chip = new LsiChip(host);
     this.#chip = chip;
+    this.#shared = host.dma.alloc(SHARED_BYTES, 4096, ADDRESS_BITS);
     this.#pointer = new LsiPointer(chip, host.memory);
     const { wide, longAddresses, loadStore } = chip.features;
     this.#window = loadStore ? 0 : host.dma.alloc(task.TASK_BYTES, 4096, ADDRESS_BITS);
