@@ -150,6 +150,8 @@ export class Slot extends ScsiTask {
   saved: u32;
   /** Non-zero while the target catches its breath (EVENT_RESUME). */
   pauses: u32;
+  /** Non-zero from the end of the data until the medium has it: the target stays on the bus, for no time passes. */
+  settles: u32;
 }
 
 // Behind the chip: registers, messages and descriptor block of the nexus, the units, a byte a target with a bit for

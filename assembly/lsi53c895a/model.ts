@@ -187,7 +187,9 @@ export function mediaData(d: Lsi, r: Request): void {
 export function mediaDone(d: Lsi, r: Request): void {
   const s = running(d, r);
   scsiMediaDone(s, r);
-  if (isReady(s)) taskReady(d, s);
+  const settled = s.settles != 0;
+  s.settles = 0;
+  if (settled || isReady(s)) taskReady(d, s);
 }
 
 function running(d: Lsi, r: Request): Slot {

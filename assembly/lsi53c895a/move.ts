@@ -96,6 +96,7 @@ import {
   messageTaken,
   pauseTask,
   proceed,
+  settleTask,
   statusTaken,
   takeCommand,
   takeMessage,
@@ -330,7 +331,9 @@ function endStretch(d: Lsi, s: Slot, from: u32, bytes: u32, done: bool): void {
     if (d.burst != 0 && d.privilege != 0 && d.sinceConnect >= d.burst) pauseTask(d, s);
     return;
   }
+  const stored = s.request != 0;
   scsiDataEnd(s, s.at);
+  if (stored) settleTask(d, s);
   if (done || s.state != TASK_DONE || s.moved >= s.at) return;
   // What the medium did not give never crossed the bus.
   retreat(d, s.at - max(s.moved, from));

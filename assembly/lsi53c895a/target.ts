@@ -4,9 +4,10 @@
 // Two leniencies for software that was only ever run on emulators (SeaBIOS): a command phase takes up to 16 bytes in
 // one block move, however long the command is; and a target that was selected without ATN still takes a message if
 // the first block move is one (move.ts).
-import { cancel, schedule } from '../bus/clock';
+import { cancel, schedule, scheduleNext } from '../bus/clock';
 import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
+import { Request, waitsForHost } from '../media/media';
 import { transferLba } from '../scsi/block';
 import { cdbLength } from '../scsi/command';
 import {
@@ -118,7 +119,7 @@ export function isReady(s: Slot): bool {
 
 /** The medium is late: the target disconnects if it may, else it keeps the bus. */
 function awaitTask(d: Lsi, s: Slot): void {
-  if (d.privilege == 0) return;
+  if (d.privilege == 0 || s.settles != 0) return;
   if (s.at != s.saved) queueMessage(d, MSG_SAVE_POINTERS);
   s.saved = s.at;
   queueMessage(d, MSG_DISCONNECT);
@@ -147,7 +148,19 @@ export function pauseTask(d: Lsi, s: Slot): void {
 
 export function resumeTask(d: Lsi, s: Slot): void {
   s.pauses = 0;
+  s.settles = 0;
   taskReady(d, s);
+}
+
+/**
+ * The data went to a medium. One that has it already is heard of by an event, as one that needs the host for that: so
+ * that the chip sees no difference.
+ */
+export function settleTask(d: Lsi, s: Slot): void {
+  s.settles = 1;
+  if (s.state == TASK_WAIT && waitsForHost(changetype<Request>(<usize>s.request))) return;
+  if (scheduleNext(d, EVENT_RESUME, slotNumber(d, s))) s.pauses = 1;
+  else s.settles = 0;
 }
 
 /** Whether data goes two bytes at a time: the target agreed, and the chip does it. */
@@ -344,6 +357,7 @@ function startTask(d: Lsi): void {
   s.at = 0;
   s.saved = 0;
   s.pauses = 0;
+  s.settles = 0;
   s.device = <u32>changetype<usize>(d);
   s.tag = i;
   const unit = d.lun < <u32>LSI_UNITS ? load<u32>(unitPlace(d, d.target, d.lun)) : 0;

@@ -42,7 +42,6 @@ nbdTest('every controller works on a disk behind an NBD server, as on one in mem
   served(async (uri, _server, folder) => {
     const file = join(folder, 'input');
     for (const { kind } of CONTROLLERS) {
-      if (kind === 'lsi53c895a') continue; // it has no driver yet
       const args = ['run', '--file', file, '--controller', kind, '--disk-size', '4M', '--json'];
       const memory = backplane(args);
       const { status, stdout, stderr } = backplane([

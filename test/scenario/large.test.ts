@@ -54,10 +54,6 @@ async function visit(controller: string, bytes: number, sectorBytes: number, sec
 }
 
 for (const { kind } of CONTROLLERS) {
-  if (kind === 'lsi53c895a') {
-    test.skip(`${kind} reaches every end of a disk`, 'there is no driver for it yet');
-    continue;
-  }
   for (const [bytes, sectorBytes] of [
     [4 * TIB, 512],
     [4096 * TIB, 512],
