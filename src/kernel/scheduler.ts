@@ -76,6 +76,9 @@ export class Scheduler {
   /** Every task that is not dead, by pid. */
   readonly tasks = new Map<number, Task>();
 
+  /** Told of a task that has just gone to sleep, before anybody else runs: it may let go what others wait for. */
+  onSleep: ((task: Task) => void) | null = null;
+
   private readonly interrupts: InterruptSource | null;
   private readonly yieldNs: number;
   private readonly stepNs: number;
@@ -192,6 +195,7 @@ export class Scheduler {
       task.timeout.poll = onlyLooks(task);
       this.timers.arm(task.timeout, now + options.timeoutNs);
     }
+    if (this.onSleep !== null) this.onSleep(task);
     return suspended;
   }
 
@@ -497,7 +501,8 @@ export class Scheduler {
     if (reason !== 'timeout') this.timers.cancel(task.timeout);
     task.woken = reason;
     task.state = 'runnable';
-    this.runnable.push(task);
+    // Woken before it has come back to the loop, by what onSleep() let go: the loop queues it as one that yielded.
+    if (task !== this.cpu.current) this.runnable.push(task);
   }
 
   private readonly sleepOver = (task: Task): void => {

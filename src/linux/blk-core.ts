@@ -13,11 +13,13 @@ import {
   Timer,
   WaitQueue,
 } from '../kernel/index.ts';
-import { type Bio, READ, REQ_OP_READ, REQ_SYNC, WRITE } from './bio-struct.ts';
+import { BIO_POOL_SIZE } from './bio-set.ts';
+import { type Bio, READ, REQ_NOMERGE, REQ_OP_READ, REQ_SYNC, WRITE } from './bio-struct.ts';
 import { DiskDevice, type Gendisk, Request, type RequestFn, RequestQueue } from './blkdev.ts';
-import { EINVAL, ENODEV, ENOMEM, type ErrPtr, IS_ERR } from './errno.ts';
+import { ENODEV, ENOMEM, type ErrPtr, IS_ERR } from './errno.ts';
 import { GFP_KERNEL, gfpflags_allow_blocking } from './gfp.ts';
 import type { Linux } from './kernel.ts';
+import { panic } from './panic.ts';
 import { insertRequest } from './request-list.ts';
 
 /** A passthrough request has no place on the disk. */
@@ -84,11 +86,13 @@ export function createBlkCore(k: Linux) {
 
   /** make_request_fn of a queue that has requests. */
   function* blk_queue_bio(queue: RequestQueue, bio: Bio): Sleeps<void> {
-    const fits = prepareBio(queue, yield* k.bounce.blk_queue_bounce(queue, bio));
-    if (fits === null) return;
+    // Cut before bounced: a bounce clone has no more vecs than a set's bio can have.
+    const piece = yield* k.split.blk_queue_split(queue, bio);
+    const fits = yield* k.bounce.blk_queue_bounce(queue, piece);
     const rw = fits.bi_op === REQ_OP_READ ? READ : WRITE;
     const sync = rw === READ || (fits.bi_opf & REQ_SYNC) !== 0 ? 1 : 0;
-    // Merging with a request that waits already, in the plug or in the queue, has its place here.
+    const disk = diskOf(fits);
+    if (mergeBio(queue, fits, disk)) return;
     const rq = tryGet(queue, rw, sync, fits) ?? (yield* waitGet(queue, rw, sync, fits));
     if (IS_ERR(rq)) {
       fits.bi_error = rq;
@@ -97,8 +101,9 @@ export function createBlkCore(k: Linux) {
     }
     rq.cmd_flags |= fits.bi_opf;
     rq.__sector = fits.bi_iter.bi_sector;
-    rq.rq_disk = diskOf(fits);
+    rq.rq_disk = disk;
     k.merge.blk_rq_bio_prep(queue, rq, fits);
+    if (k.plug.blk_plug_request(queue, rq)) return;
     const flags = queue.queue_lock.lockIrqSave();
     try {
       insertRequest(queue, rq, false);
@@ -109,14 +114,15 @@ export function createBlkCore(k: Linux) {
     }
   }
 
-  /** The bio if the device can take it as it is; null when it has ended instead. */
-  function prepareBio(q: RequestQueue, bio: Bio): Bio | null {
-    // Splitting has its place here, and before bouncing (GMR-11). What needs it is not sent wrongly meanwhile.
-    if (k.merge.bio_fits(q, bio)) return bio;
-    k.warnings.warn('SPL-01', 'a bio is larger than a request may be', `queue ${q.id}`);
-    bio.bi_error = -EINVAL;
-    k.bio.bio_endio(bio);
-    return null;
+  /** True when the bio became a part of a request that has not gone to the driver yet. */
+  function mergeBio(q: RequestQueue, bio: Bio, disk: Gendisk | null): boolean {
+    if (q.nomerges || (bio.bi_opf & REQ_NOMERGE) !== 0) return false;
+    if (k.plug.blk_attempt_plug_merge(q, bio, disk)) return true;
+    if (q.tail === null) return false;
+    const flags = q.queue_lock.lockIrqSave();
+    const merged = k.rqMerge.elv_merge(q, bio, disk);
+    q.queue_lock.unlockIrqRestore(flags);
+    return merged;
   }
 
   const api = {
@@ -134,6 +140,7 @@ export function createBlkCore(k: Linux) {
         queue_lock: new SpinLock(k.cpu, `queue_lock ${id}`),
         rl: { count: [0, 0], wait },
         drained: new WaitQueue(`end of queue ${id}`),
+        bio_split: k.bioSet.bioset_create(BIO_POOL_SIZE, 0) ?? panic('bio_split'),
       });
       for (const queue of wait) queue.wakers = () => `who ends one of ${q.nr_requests} requests`;
       return q;

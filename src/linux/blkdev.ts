@@ -4,6 +4,7 @@
 // Page frame numbers, sectors, addresses and masks of addresses are numbers below 2^53; a mask is 2^n - 1.
 
 import type { Completion, NoSleep, Sleeps, SpinLock, Timer, WaitQueue } from '../kernel/index.ts';
+import type { BioSet } from './bio-set.ts';
 import type { Bio, BioQueue, BlockDevice } from './bio-struct.ts';
 
 export const BLKDEV_MIN_RQ = 4;
@@ -98,6 +99,7 @@ export interface RequestQueueInit {
   readonly rl: RequestList;
   /** Tasks in blk_cleanup_queue(). */
   readonly drained: WaitQueue;
+  readonly bio_split: BioSet;
 }
 
 /** One queue of requests, or of bios (struct request_queue). Made by blk_alloc_queue() and blk_init_queue(). */
@@ -136,6 +138,8 @@ export class RequestQueue implements BioQueue {
   rq_timeout = 0;
   dying = false;
   stopped = false;
+  /** Every bio becomes a request of its own. */
+  nomerges = false;
   /** The device has a volatile write cache, and knows FUA. */
   wc = false;
   fua = false;
@@ -150,6 +154,8 @@ export class RequestQueue implements BioQueue {
   in_flight = 0;
   /** Tasks in blk_cleanup_queue() that wait until every request has come back. */
   readonly drained: WaitQueue;
+  /** Where the pieces of bios come from that are too large for the device. */
+  readonly bio_split: BioSet;
   /** Requests that nobody uses now. */
   free_requests: Request | null = null;
 
@@ -158,6 +164,7 @@ export class RequestQueue implements BioQueue {
     this.queue_lock = init.queue_lock;
     this.rl = init.rl;
     this.drained = init.drained;
+    this.bio_split = init.bio_split;
   }
 }
 

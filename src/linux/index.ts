@@ -15,6 +15,7 @@ export * from './gup.ts';
 export * from './iov-iter.ts';
 export { bootLinux, type Linux, type LinuxApi, type LinuxOptions } from './kernel.ts';
 export { Mempool } from './mempool.ts';
+export { BLK_MAX_REQUEST_COUNT, BlkPlug } from './plug.ts';
 export { Scatterlist, type SgTable } from './scatterlist.ts';
 export type { AttachOptions, ScsiHost } from './sd.ts';
 export { KmemCache } from './slab.ts';

@@ -30,12 +30,15 @@ import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
 import { createMerge } from './merge.ts';
 import { createPageAlloc } from './page-alloc.ts';
+import { createPlug } from './plug.ts';
 import { createRequest } from './request.ts';
 import { createRequest3x } from './request-3x.ts';
+import { createRqMerge } from './rq-merge.ts';
 import { createScatterlist } from './scatterlist.ts';
 import { createSd } from './sd.ts';
 import { createSettings } from './settings.ts';
 import { createSlab } from './slab.ts';
+import { createSplit } from './split.ts';
 import { createSubmit } from './submit.ts';
 import { createSwiotlb, type SwiotlbOptions } from './swiotlb.ts';
 import { LinuxTask } from './task.ts';
@@ -57,11 +60,14 @@ const subjects = {
   settings: createSettings,
   scatterlist: createScatterlist,
   merge: createMerge,
+  split: createSplit,
   bounce: createBounce,
   bioMap: createBioMap,
   bioKern: createBioKern,
   blkMap: createBlkMap,
   blkMap3x: createBlkMap3x,
+  rqMerge: createRqMerge,
+  plug: createPlug,
   core: createBlkCore,
   request: createRequest,
   request3x: createRequest3x,
@@ -90,10 +96,13 @@ function flatten(k: Linux) {
     ...k.settings,
     ...k.scatterlist,
     ...k.merge,
+    ...k.split,
     ...k.bounce,
     ...k.bioMap,
     ...k.bioKern,
     ...k.blkMap,
+    ...k.rqMerge,
+    ...k.plug,
     ...k.core,
     ...k.request,
     ...k.swiotlb,

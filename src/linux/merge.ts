@@ -20,6 +20,7 @@ import { type QueueLimits, REQ_COPY_USER, REQ_TYPE_FS, type Request, type Reques
 import { EINVAL } from './errno.ts';
 import type { Linux } from './kernel.ts';
 import type { Scatterlist } from './scatterlist.ts';
+import { maxSectorsAt, sameWindow, startOf } from './segment.ts';
 
 const PAGE_SIZE = 4096;
 
@@ -174,6 +175,11 @@ export function createMerge(k: Linux) {
   }
 
   const api = {
+    /** SG-02: whether the queue's virt boundary forbids that `bio` follows `prev` in one request. */
+    bio_gap(q: RequestQueue, prev: Bio, bio: Bio): boolean {
+      return gapBetween(q, prev, bio);
+    },
+
     /** Counts the segments of one bio again and notes them in it. */
     blk_recount_segments(q: BioQueue, bio: Bio): void {
       bio.bi_phys_segments = count(q, bio, bio.bi_next);
@@ -228,15 +234,6 @@ export function createMerge(k: Linux) {
       return maxSectors(rq.q.limits, rq.cmd_type, rq.op, offset);
     },
 
-    /** Whether the device takes a bio as one request, as it is. */
-    bio_fits(q: RequestQueue, bio: Bio): boolean {
-      const { bi_iter, bi_op } = bio;
-      const { limits } = q;
-      if (bi_iter.bi_size > maxSectors(limits, REQ_TYPE_FS, bi_op, bi_iter.bi_sector) * 512) return false;
-      if (!isWalked(bio)) return true;
-      return !hasGap(limits, bio) && api.bio_phys_segments(q, bio) <= limits.max_segments;
-    },
-
     /**
      * Adds a bio at the end of a request; an empty one takes over what the bio is. 0, or -EINVAL when the device could
      * not take the result.
@@ -282,40 +279,12 @@ function maxSectors(limits: QueueLimits, type: number, op: number, offset: numbe
   if (type !== REQ_TYPE_FS) return limits.max_hw_sectors;
   if (op === REQ_OP_DISCARD || op === REQ_OP_SECURE_ERASE) return limits.max_discard_sectors;
   if (op === REQ_OP_WRITE_SAME) return limits.max_write_same_sectors;
-  if (limits.chunk_sectors === 0) return limits.max_sectors;
-  return Math.min(limits.max_sectors, limits.chunk_sectors - (offset % limits.chunk_sectors));
-}
-
-/** Whether two vecs in a row leave a gap that the virt boundary forbids. */
-function hasGap(limits: QueueLimits, bio: Bio): boolean {
-  const mask = limits.virt_boundary_mask;
-  if (mask === 0) return false;
-  const { bi_iter: iter, bi_io_vec: vecs } = bio;
-  let done = iter.bi_bvec_done;
-  let end = 0;
-  for (let left = iter.bi_size, i = iter.bi_idx; left > 0; i++, done = 0) {
-    const vec = vecs?.[i];
-    if (vec === undefined) break;
-    if (i > iter.bi_idx && ((vec.bv_offset + done) % PAGE_SIZE !== 0 || (end & mask) !== 0)) return true;
-    left -= vec.bv_len - done;
-    end = vec.bv_offset + vec.bv_len;
-  }
-  return false;
+  return maxSectorsAt(limits, offset);
 }
 
 /** A discard counts as a segment of its own, for a driver that sends a payload with it. */
 function hasPayload(bio: Bio): boolean {
   return bio.bi_iter.bi_size > 0;
-}
-
-function startOf(vec: BioVec): number {
-  return vec.bv_page === null ? 0 : vec.bv_page.phys + vec.bv_offset;
-}
-
-/** True when no multiple of `mask` + 1 lies between the two addresses. */
-function sameWindow(first: number, last: number, mask: number): boolean {
-  const unit = mask + 1;
-  return Math.floor(first / unit) === Math.floor(last / unit);
 }
 
 /** Where in its page the last byte of a bio ends: offset of the byte behind it. */

@@ -229,7 +229,11 @@ export function createRequest(k: Linux) {
       let total = 0;
       for (let bio: Bio | null = rq.bio; bio !== null; bio = rq.bio) {
         const bytes = Math.min(bio.bi_iter.bi_size, nr_bytes);
-        if (bytes === bio.bi_iter.bi_size) rq.bio = bio.bi_next;
+        if (bytes === bio.bi_iter.bi_size) {
+          rq.bio = bio.bi_next;
+          // Its owner may submit it again; who mapped a passthrough request goes along its bios once more.
+          if (rq.cmd_type === REQ_TYPE_FS) bio.bi_next = null;
+        }
         endBio(rq, bio, bytes, error);
         total += bytes;
         nr_bytes -= bytes;

@@ -2,6 +2,7 @@
 
 import type { Task } from '../kernel/index.ts';
 import { BioList } from './bio-list.ts';
+import type { BlkPlug } from './plug.ts';
 
 /** `current` of Linux. */
 export class LinuxTask {
@@ -13,6 +14,9 @@ export class LinuxTask {
   bio_list: readonly [BioList, BioList] | null = null;
   /** What bio_list points to while it does. */
   readonly own_lists: readonly [BioList, BioList] = [new BioList(), new BioList()];
+
+  /** The plug that keeps the task's requests back; null: none. */
+  plug: BlkPlug | null = null;
 
   constructor(task: Task) {
     this.task = task;

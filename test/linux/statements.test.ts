@@ -73,7 +73,7 @@ const all = new Set(STATEMENTS.flatMap(([group, first, last]) => range(group, fi
 test('every statement is tested, or in the table as one that is not implemented', () => {
   const found = tested();
   const excused = notFollowed('not implemented');
-  assert.ok(excused.size > 0);
+  assert.ok(notFollowed().size > 0);
   assert.equal(
     [...all].filter((id) => !found.has(id) && !excused.has(id)),
     [],
