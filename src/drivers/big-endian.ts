@@ -1,8 +1,9 @@
 // Numbers in SCSI commands and data: the highest byte first.
 
 export function get32(data: Uint8Array, at: number): number {
-  const [a = 0, b = 0, c = 0, d = 0] = data.subarray(at, at + 4);
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+  // Bytes behind the end count as 0.
+  const high = ((data[at] ?? 0) << 24) | ((data[at + 1] ?? 0) << 16);
+  return (high | ((data[at + 2] ?? 0) << 8) | (data[at + 3] ?? 0)) >>> 0;
 }
 
 export function put32(data: Uint8Array, at: number, value: number): void {

@@ -1,11 +1,13 @@
 // One command slot of a driver (struct scsi_cmnd), made once and reused.
 
 import type { CommandOp, CommandStatus, DriverCommand, SegmentList } from '../drivers/index.ts';
-import { BLK_MAX_CDB, type Request, SCSI_SENSE_BUFFERSIZE } from './blkdev.ts';
+import { type Request, SCSI_SENSE_BUFFERSIZE } from './blkdev.ts';
 import type { SgTable } from './scatterlist.ts';
 
 /** What a request that wants the cache flushed is doing: flushing before, moving data, flushing behind. */
 export type CommandStep = 'flush' | 'data' | 'flush-after';
+
+const NO_CDB = new Uint8Array(0);
 
 export class ScsiCommand implements DriverCommand {
   readonly tag: number;
@@ -25,7 +27,8 @@ export class ScsiCommand implements DriverCommand {
   disk = 0;
   lba = 0;
   sectors = 0;
-  readonly cdb = new Uint8Array(BLK_MAX_CDB);
+  /** The request's own, for `scsi`. */
+  cdb: Uint8Array = NO_CDB;
   cdbLength = 0;
   direction: 'read' | 'write' | 'none' = 'none';
   readonly segments: SegmentList;

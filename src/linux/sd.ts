@@ -201,7 +201,7 @@ export function createSd(k: Linux) {
     command.begin();
     if (passthrough) {
       command.op = 'scsi';
-      command.cdb.set(rq.cmd);
+      command.cdb = rq.cmd;
       command.cdbLength = rq.cmd_len;
       command.direction = rq.__data_len === 0 ? 'none' : rq.op === READ ? 'read' : 'write';
       return;
