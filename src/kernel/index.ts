@@ -17,6 +17,7 @@ export * from './page-lock.ts';
 export * from './page-table.ts';
 export * from './platform.ts';
 export * from './random.ts';
+export * from './ready.ts';
 export * from './scheduler.ts';
 export * from './sleep-tracker.ts';
 export * from './task.ts';

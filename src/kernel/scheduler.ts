@@ -119,7 +119,7 @@ export class Scheduler {
 
   // ---- tasks
 
-  /** Makes a task; it runs when its turn comes. The body gets its own task. */
+  /** Makes a task; its body is called when its turn comes, with the task. */
   spawn<T>(name: string, body: (task: Task<T>) => Sleeps<T>, options: SpawnOptions = {}): Task<T> {
     const kthread = options.kthread ?? false;
     const task = new Task<T>({
@@ -129,8 +129,7 @@ export class Scheduler {
       onTimeout: this.sleepOver,
     });
     if (this.makeLocal !== null) task.local = this.makeLocal(task);
-    task.body = body(task);
-    this.tracker?.forget(task.body);
+    task.start = () => body(task);
     this.tasks.set(task.pid, task);
     this.runnable.push(task);
     return task;
@@ -382,10 +381,11 @@ export class Scheduler {
   }
 
   private resume(task: Task): TaskState {
-    if (task.body === null) throw new KernelBug('task-state', 'a task without a body is runnable', task.name);
+    if (task.state === 'dead') throw new KernelBug('task-state', 'a dead task is runnable', task.name);
     this.cpu.current = task;
     task.state = 'running';
     try {
+      task.body ??= task.start();
       const result = task.body.next();
       if (result.done === true) this.end(task, result.value);
       else if (task.state === 'running')

@@ -127,6 +127,8 @@ export class Task<T = unknown> {
   /** A thread of the kernel itself: it has no user memory. */
   readonly kthread: boolean;
   state: TaskState = 'runnable';
+  /** Makes the body, in the task's own context; the scheduler calls it when the task runs first. */
+  start: () => Generator<Wait, T, void> = noBody;
   /** The body; the scheduler alone resumes it. */
   body: Generator<Wait, T, void> | null = null;
   /** What the body returned; undefined until the task is dead, and when it died of an exception. */
@@ -215,3 +217,7 @@ export class Task<T = unknown> {
 }
 
 const notAsleep: SleepOptions = { what: 'nothing' };
+
+function noBody(): never {
+  throw new KernelBug('task-state', 'a task without a body', 'Task');
+}

@@ -34,12 +34,7 @@ export function createBlkCore(k: Linux) {
   // ---- the requests of a queue
 
   function makeRequest(q: RequestQueue): Request {
-    const wait = new Completion(k.scheduler, `request on queue ${q.id}`);
-    return new Request(
-      q,
-      wait,
-      (rq) => new Timer(`time-out of a request on queue ${q.id}`, () => k.request.blk_rq_timed_out(rq)),
-    );
+    return new Request(q, new Completion(k.scheduler, `request on queue ${q.id}`));
   }
 
   /** A clean request with one reference; null when all of its class are in use. */
@@ -80,6 +75,17 @@ export function createBlkCore(k: Linux) {
       const rq = tryGet(q, rw, sync, bio);
       if (rq !== null) return rq;
     }
+  }
+
+  function asEmpty(rq: ErrPtr<Request>, rw: number): ErrPtr<Request> {
+    if (IS_ERR(rq)) return rq;
+    rq.op = rw;
+    rq.__sector = NO_SECTOR;
+    return rq;
+  }
+
+  function* waitForEmpty(q: RequestQueue, rw: number, sync: 0 | 1): Sleeps<ErrPtr<Request>> {
+    return asEmpty(yield* waitGet(q, rw, sync, null), rw);
   }
 
   // ---- bios become requests
@@ -140,6 +146,8 @@ export function createBlkCore(k: Linux) {
         queue_lock: new SpinLock(k.cpu, `queue_lock ${id}`),
         rl: { count: [0, 0], wait },
         drained: new WaitQueue(`end of queue ${id}`),
+        makeTimer: (queue) =>
+          new Timer(`time-outs of queue ${id}`, () => k.request.blk_rq_timed_out_timer(queue)),
         bio_split: k.bioSet.bioset_create(BIO_POOL_SIZE, 0) ?? panic('bio_split'),
       });
       for (const queue of wait) queue.wakers = () => `who ends one of ${q.nr_requests} requests`;
@@ -197,18 +205,15 @@ export function createBlkCore(k: Linux) {
      * A free request; -ENODEV on a dying queue, -ENOMEM when there is none and `gfp` doesn't let it wait.
      * @throws KernelBug REQ-01 when rw is neither READ nor WRITE
      */
-    *blk_get_request(q: RequestQueue, rw: number, gfp: number): Sleeps<ErrPtr<Request>> {
+    blk_get_request(q: RequestQueue, rw: number, gfp: number): Sleeps<ErrPtr<Request>> {
       if (rw !== READ && rw !== WRITE) {
         throw new KernelBug('REQ-01', `rw is ${rw}, neither READ nor WRITE`, 'blk_get_request');
       }
       const sync = rw === READ ? 1 : 0;
       const may = gfpflags_allow_blocking(gfp);
       if (may) k.cpu.mightSleep('blk_get_request');
-      const rq = tryGet(q, rw, sync, null) ?? (may ? yield* waitGet(q, rw, sync, null) : -ENOMEM);
-      if (IS_ERR(rq)) return rq;
-      rq.op = rw;
-      rq.__sector = NO_SECTOR;
-      return rq;
+      const rq = tryGet(q, rw, sync, null) ?? (may ? null : -ENOMEM);
+      return rq === null ? waitForEmpty(q, rw, sync) : k.ready.with(asEmpty(rq, rw));
     },
 
     /** Gives a request back; any context, the lock not held. */

@@ -127,6 +127,47 @@ export function createBlkMap(k: Linux) {
     return yield* bounceAndLink(rq, bio as Bio); // errors have returned
   }
 
+  /** All of the iterator, as far as it goes without sleeping; null: mapAllRest() has to follow. */
+  function mapAllTry(rq: Request, i: IovIter, gfp: number): number | null {
+    let error: number | null;
+    do error = mapTry(rq, i, gfp);
+    while (error === 0 && i.count > 0);
+    return error;
+  }
+
+  function* mapAllRest(rq: Request, i: IovIter, gfp: number, biotail: Bio | null): Sleeps<number> {
+    let error: number | null = null;
+    while (error === null) {
+      error = yield* mapRest(rq, i);
+      if (error === 0 && i.count > 0) error = mapAllTry(rq, i, gfp);
+    }
+    return mapped(rq, i, error, biotail);
+  }
+
+  function* mapAllCopied(
+    rq: Request,
+    map_data: RqMapData | null,
+    i: IovIter,
+    gfp: number,
+    biotail: Bio | null,
+  ): Sleeps<number> {
+    let error: number;
+    do error = yield* mapCopy(rq, map_data, i, gfp);
+    while (error === 0 && i.count > 0);
+    return mapped(rq, i, error, biotail);
+  }
+
+  /** The end of a mapping: what of this call is there already goes when a part failed. */
+  function mapped(rq: Request, i: IovIter, error: number, biotail: Bio | null): number {
+    iters.push(i);
+    if (error !== 0) {
+      api.blk_rq_abort_user(rq, biotail);
+      return fail(rq, error);
+    }
+    if (rq.bio !== null && !bio_flagged(rq.bio, BIO_USER_MAPPED)) rq.cmd_flags |= REQ_COPY_USER;
+    return 0;
+  }
+
   function* mapCopy(rq: Request, map_data: RqMapData | null, iter: IovIter, gfp: number): Sleeps<number> {
     const bio = yield* bio_copy_user_iov(rq.q, map_data, iter, gfp);
     if (IS_ERR(bio)) return bio;
@@ -149,6 +190,26 @@ export function createBlkMap(k: Linux) {
     if (!bio_flagged(bio, BIO_USER_MAPPED)) return yield* bio_uncopy_user(bio);
     yield* bio_unmap_user_rest(bio, unmapped);
     return 0;
+  }
+
+  /** Unmaps the bios from `bio` on, of which unmapTry() has begun the first. */
+  function* unmapFrom(bio: Bio | null): Sleeps<number> {
+    let result = 0;
+    let done: number | null = null;
+    while (bio !== null) {
+      const error = done ?? (yield* unmapRest(originalOf(bio)));
+      if (result === 0) result = error;
+      const next: Bio | null = bio.bi_next;
+      bio_put(bio);
+      bio = next;
+      if (bio !== null) done = unmapTry(liveOriginal(bio));
+    }
+    return result;
+  }
+
+  function liveOriginal(bio: Bio): Bio {
+    if (!bio.live) throw new KernelBug('UNM-05', 'the bio was unmapped before', 'blk_rq_unmap_user');
+    return originalOf(bio);
   }
 
   /** The request is empty again, and says why. */
@@ -190,7 +251,7 @@ export function createBlkMap(k: Linux) {
      *
      * Needs process context of the owner of the memory, whatever `gfp` says.
      */
-    *blk_rq_map_user_iov(
+    blk_rq_map_user_iov(
       q: RequestQueue,
       rq: Request,
       map_data: RqMapData | null,
@@ -199,22 +260,12 @@ export function createBlkMap(k: Linux) {
     ): Sleeps<number> {
       k.cpu.mightSleep('blk_rq_map_user_iov');
       rq.map_error = 0;
-      if (!iter_is_iovec(iter)) return fail(rq, -EINVAL);
-      const copy = map_data !== null || mustCopy(q, iter);
+      if (!iter_is_iovec(iter)) return k.ready.with(fail(rq, -EINVAL));
       const { biotail } = rq;
       const i = (iters.pop() ?? new IovIter()).assign(iter);
-      let error = 0;
-      do {
-        if (copy) error = yield* mapCopy(rq, map_data, i, gfp);
-        else error = mapTry(rq, i, gfp) ?? (yield* mapRest(rq, i));
-      } while (error === 0 && i.count > 0);
-      iters.push(i);
-      if (error !== 0) {
-        api.blk_rq_abort_user(rq, biotail);
-        return fail(rq, error);
-      }
-      if (rq.bio !== null && !bio_flagged(rq.bio, BIO_USER_MAPPED)) rq.cmd_flags |= REQ_COPY_USER;
-      return 0;
+      if (map_data !== null || mustCopy(q, iter)) return mapAllCopied(rq, map_data, i, gfp, biotail);
+      const error = mapAllTry(rq, i, gfp);
+      return error === null ? mapAllRest(rq, i, gfp, biotail) : k.ready.with(mapped(rq, i, error, biotail));
     },
 
     /** As much of an iterator as one bio takes: maps it and moves the iterator. 0 or the real errno. */
@@ -270,21 +321,17 @@ export function createBlkMap(k: Linux) {
      * arrive in user memory now. 0, or the first error: -EFAULT, -EINTR; all bios are unmapped in any case.
      * @throws KernelBug `UNM-05` in interrupt context, for another process's copy, or the second time
      */
-    *blk_rq_unmap_user(bio: Bio | null): Sleeps<number> {
+    blk_rq_unmap_user(bio: Bio | null): Sleeps<number> {
       if (k.cpu.inInterrupt)
         throw new KernelBug('UNM-05', 'unmapped in interrupt context', 'blk_rq_unmap_user');
       k.cpu.mightSleep('blk_rq_unmap_user');
-      let result = 0;
-      while (bio !== null) {
-        if (!bio.live) throw new KernelBug('UNM-05', 'the bio was unmapped before', 'blk_rq_unmap_user');
-        const original = originalOf(bio);
-        const error = unmapTry(original) ?? (yield* unmapRest(original));
-        if (result === 0) result = error;
-        const next: Bio | null = bio.bi_next;
-        bio_put(bio);
-        bio = next;
+      for (let first = bio; first !== null; ) {
+        if (unmapTry(liveOriginal(first)) === null) return unmapFrom(first);
+        const next: Bio | null = first.bi_next;
+        bio_put(first);
+        first = next;
       }
-      return result;
+      return k.ready.with(0);
     },
 
     /** Unmaps one bio that is no bounce bio; its last reference is the caller's to drop. */

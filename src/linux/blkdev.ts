@@ -100,6 +100,7 @@ export interface RequestQueueInit {
   /** Tasks in blk_cleanup_queue(). */
   readonly drained: WaitQueue;
   readonly bio_split: BioSet;
+  readonly makeTimer: (q: RequestQueue) => Timer;
 }
 
 /** One queue of requests, or of bios (struct request_queue). Made by blk_alloc_queue() and blk_init_queue(). */
@@ -152,6 +153,10 @@ export class RequestQueue implements BioQueue {
   tail: Request | null = null;
   /** Requests that the driver has started. */
   in_flight = 0;
+  /** Those of them that have a time limit; and the timer for the one whose time ends first. */
+  first_timed: Request | null = null;
+  last_timed: Request | null = null;
+  readonly timeout: Timer;
   /** Tasks in blk_cleanup_queue() that wait until every request has come back. */
   readonly drained: WaitQueue;
   /** Where the pieces of bios come from that are too large for the device. */
@@ -165,6 +170,7 @@ export class RequestQueue implements BioQueue {
     this.rl = init.rl;
     this.drained = init.drained;
     this.bio_split = init.bio_split;
+    this.timeout = init.makeTimer(this);
   }
 }
 
@@ -214,21 +220,22 @@ export class Request {
   /** Index into RequestQueue.rl that the request was counted in. */
   sync: 0 | 1 = 0;
 
-  /** Neighbours in RequestQueue.head. */
+  /** Neighbours in RequestQueue.head, or in RequestQueue.first_timed. */
   next: Request | null = null;
   prev: Request | null = null;
   queued = false;
-  readonly timer: Timer;
+  /** In the list of those with a time limit, and when it is over, in virtual ns. */
+  timed = false;
+  deadline = 0;
   /** What blk_execute_rq() lends as `sense`. */
   readonly own_sense = new Uint8Array(SCSI_SENSE_BUFFERSIZE);
 
   /** What blk_execute_rq() sleeps on. */
   readonly wait: Completion;
 
-  constructor(q: RequestQueue, wait: Completion, makeTimer: (rq: Request) => Timer) {
+  constructor(q: RequestQueue, wait: Completion) {
     this.q = q;
     this.wait = wait;
-    this.timer = makeTimer(this);
   }
 
   /** Makes it as new. */

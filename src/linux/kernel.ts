@@ -7,6 +7,7 @@ import {
   createKernelBase,
   type KernelBase,
   type KernelBaseOptions,
+  Ready,
   SleepTracker,
   WorkQueue,
 } from '../kernel/index.ts';
@@ -161,6 +162,8 @@ export class LinuxCore implements KernelBase {
   readonly vm: KernelBase['vm'];
   readonly spawnProcess: KernelBase['spawnProcess'];
   readonly trace = new LinuxTrace();
+  /** Hands out results of calls that did not have to sleep. */
+  readonly ready = new Ready();
   readonly faults: LinuxFaults;
   /** Finds calls whose `yield*` was forgotten; null unless asked for. */
   readonly tracker: SleepTracker | null;

@@ -21,7 +21,7 @@ import {
 } from './blkdev.ts';
 import { EBADE, EIO, ENODATA, ENOLINK, ENOSPC, ENXIO, EREMOTEIO, ETIMEDOUT } from './errno.ts';
 import type { Linux } from './kernel.ts';
-import { insertRequest, removeRequest } from './request-list.ts';
+import { appendTimed, insertRequest, removeRequest, removeTimed } from './request-list.ts';
 
 /** What a failed request of a file system is called in the message. */
 const ERROR_CLASSES: Readonly<Record<number, string>> = {
@@ -36,12 +36,39 @@ const ERROR_CLASSES: Readonly<Record<number, string>> = {
 export function createRequest(k: Linux) {
   // ---- time-outs
 
+  // One timer a queue, for the request whose time ends first: arming one for each would cost as much as the request.
+
   function addTimer(rq: Request): void {
     const { q } = rq;
     const ns = rq.timeout === 0 ? q.rq_timeout : rq.timeout;
     if (q.rq_timed_out_fn === null || ns === 0) return;
     rq.complete = false;
-    k.scheduler.armTimer(rq.timer, k.scheduler.now() + ns);
+    rq.deadline = k.scheduler.now() + ns;
+    appendTimed(q, rq);
+    if (!q.timeout.pending || rq.deadline < q.timeout.deadline) k.scheduler.armTimer(q.timeout, rq.deadline);
+  }
+
+  function delTimer(rq: Request): void {
+    if (!rq.timed) return;
+    const { q } = rq;
+    removeTimed(q, rq);
+    // A timer that nobody waits for would make time pass.
+    if (q.first_timed === null) k.scheduler.cancelTimer(q.timeout);
+  }
+
+  /** Of the requests with a time limit: the first whose time is over, null when none is. */
+  function overdue(q: RequestQueue, now: number): Request | null {
+    for (let rq = q.first_timed; rq !== null; rq = rq.next) if (rq.deadline <= now) return rq;
+    return null;
+  }
+
+  function timedOut(rq: Request): void {
+    if (rq.complete) return;
+    rq.complete = true;
+    const result = rq.q.rq_timed_out_fn?.(rq);
+    if (result === BLK_EH_HANDLED) rq.q.softirq_done_fn?.(rq);
+    else if (result === BLK_EH_RESET_TIMER) addTimer(rq);
+    else rq.complete = false;
   }
 
   // ---- the end of a request
@@ -66,7 +93,7 @@ export function createRequest(k: Linux) {
       throw new KernelBug('done-twice', 'a request was completed twice', `queue ${q.id}`);
     if (rq.queued) removeRequest(q, rq);
     else if ((rq.cmd_flags & REQ_STARTED) !== 0) q.in_flight--;
-    k.scheduler.cancelTimer(rq.timer);
+    delTimer(rq);
     if ((rq.cmd_flags & REQ_DONTPREP) !== 0) unprep(q, rq);
     rq.cmd_flags &= ~REQ_STARTED;
     if (rq.end_io !== null) rq.end_io(rq, error);
@@ -184,7 +211,7 @@ export function createRequest(k: Linux) {
 
     /** Puts a started request back, in front of the others. */
     blk_requeue_request(q: RequestQueue, rq: Request): void {
-      k.scheduler.cancelTimer(rq.timer);
+      delTimer(rq);
       rq.complete = false;
       k.trace.block_rq_requeue(q, rq);
       rq.cmd_flags &= ~REQ_STARTED;
@@ -207,14 +234,16 @@ export function createRequest(k: Linux) {
       rq.q.softirq_done_fn?.(rq);
     },
 
-    /** The time of a started request is over; in interrupt context. */
-    blk_rq_timed_out(rq: Request): void {
-      if (rq.complete) return;
-      rq.complete = true;
-      const result = rq.q.rq_timed_out_fn?.(rq);
-      if (result === BLK_EH_HANDLED) rq.q.softirq_done_fn?.(rq);
-      else if (result === BLK_EH_RESET_TIMER) addTimer(rq);
-      else rq.complete = false;
+    /** The queue's timer: the time of some started requests is over. In interrupt context. */
+    blk_rq_timed_out_timer(q: RequestQueue): void {
+      const now = k.scheduler.now();
+      for (let rq = overdue(q, now); rq !== null; rq = overdue(q, now)) {
+        removeTimed(q, rq);
+        timedOut(rq);
+      }
+      let next = Number.POSITIVE_INFINITY;
+      for (let rq = q.first_timed; rq !== null; rq = rq.next) next = Math.min(next, rq.deadline);
+      if (next !== Number.POSITIVE_INFINITY) k.scheduler.armTimer(q.timeout, next);
     },
 
     // ---- the end

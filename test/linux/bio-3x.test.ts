@@ -102,8 +102,9 @@ test('LIFE-11 the master gets the last error that was not 0', async () => {
 
 test('LIFE-11 more than one segment, or nothing on one side, is a bug', async () => {
   const linux = await boot();
-  assertBug('LIFE-11', () => inTask(linux, () => linux.v3.bio_split(bioOf(linux, 2), 4)));
-  assertBug('LIFE-11', () => inTask(linux, () => linux.v3.bio_split(bioOf(linux, 1), 8)));
+  const [two, one] = [bioOf(linux, 2), bioOf(linux, 1)];
+  assertBug('LIFE-11', () => inTask(linux, () => linux.v3.bio_split(two, 4)));
+  assertBug('LIFE-11', () => inTask(linux, () => linux.v3.bio_split(one, 8)));
 });
 
 test('LIFE-11 pairs come from a reserve of two; a third waits', async () => {

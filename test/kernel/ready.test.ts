@@ -1,0 +1,24 @@
+import { Ready, type Sleeps } from '../../src/kernel/index.ts';
+import { assert, suite } from '../run/suite.ts';
+import { assertBug, makeKernel } from './help.ts';
+
+const test = suite('kernel ready');
+
+test('yield* takes the value without a generator, and one object serves all calls', async () => {
+  const { scheduler } = await makeKernel();
+  const ready = new Ready();
+  const twice = (value: number): Sleeps<number> => ready.with(2 * value);
+  const sum = scheduler.complete('sum', function* () {
+    let total = 0;
+    for (let i = 0; i < 10; i++) total += yield* twice(i);
+    return total;
+  });
+  assert.is(sum, 90);
+});
+
+test('a call whose yield* was forgotten shows at the next one', () => {
+  const ready = new Ready();
+  ready.with(1);
+  assertBug('sleep-forgotten', () => ready.with(2));
+  assert.equal(ready.with(3).next(), { done: true, value: 3 });
+});
