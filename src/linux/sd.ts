@@ -84,9 +84,25 @@ interface Host extends ScsiHost {
   readonly where: string;
 }
 
+/** What the queue of a disk keeps as queuedata. */
+class HostDisk {
+  readonly host: Host;
+  /** The driver's number of the disk. */
+  readonly index: number;
+
+  constructor(host: Host, index: number) {
+    this.host = host;
+    this.index = index;
+  }
+}
+
+/** The disk behind a queue; null when its host is gone. */
+function diskOf(q: RequestQueue): HostDisk | null {
+  return q.queuedata instanceof HostDisk ? q.queuedata : null;
+}
+
 export function createSd(k: Linux) {
   let letters = 0;
-  const hosts = new Map<RequestQueue, { readonly host: Host; readonly index: number }>();
 
   // ---- memory and time for the driver
 
@@ -133,8 +149,8 @@ export function createSd(k: Linux) {
 
   /** Gives the driver what waits, as far as there are slots; under the lock. */
   function requestFn(q: RequestQueue): void {
-    const found = hosts.get(q);
-    if (found === undefined) return;
+    const found = diskOf(q);
+    if (found === null) return;
     const { host, index } = found;
     let any = false;
     while (host.free.length > 0) {
@@ -282,7 +298,7 @@ export function createSd(k: Linux) {
 
   /** The command of a request that the queue says is over: softirq_done_fn. */
   function softirqDone(rq: Request): void {
-    const host = hosts.get(rq.q)?.host;
+    const host = diskOf(rq.q)?.host;
     const command = host?.commands[rq.tag];
     if (host === undefined || command === undefined) return;
     unmapData(host, command);
@@ -353,7 +369,7 @@ export function createSd(k: Linux) {
 
   /** In interrupt context: gives the command up. Its end may come at once, or later from the driver. */
   function timedOut(rq: Request): number {
-    const host = hosts.get(rq.q)?.host;
+    const host = diskOf(rq.q)?.host;
     const command = host?.commands[rq.tag];
     if (host === undefined || command === undefined) return BLK_EH_NOT_HANDLED;
     command.timedOut = true;
@@ -373,7 +389,7 @@ export function createSd(k: Linux) {
     k.request.blk_queue_softirq_done(q, softirqDone);
     settings.blk_queue_rq_timed_out(q, timedOut);
     settings.blk_queue_rq_timeout(q, timeoutNs);
-    hosts.set(q, { host, index });
+    q.queuedata = new HostDisk(host, index);
     const gendisk = new Gendisk(`sd${letter(letters++)}`, q);
     gendisk.private_data = disk;
     gendisk.part0.nr_sects = (disk.sectors * disk.sectorBytes) / 512;
@@ -458,7 +474,7 @@ export function createSd(k: Linux) {
       host.driver.detach();
       for (const irq of host.irqs) k.interrupts.free(irq);
       k.scheduler.cancelTimer(host.retry);
-      for (const { queue } of host.disks) hosts.delete(queue);
+      for (const { queue } of host.disks) queue.queuedata = null;
       return k.dma.dma_release_device(host.device);
     },
   };
