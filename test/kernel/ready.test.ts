@@ -18,7 +18,8 @@ test('yield* takes the value without a generator, and one object serves all call
 
 test('a call whose yield* was forgotten shows at the next one', () => {
   const ready = new Ready();
-  ready.with(1);
+  const forgotten = ready.with(1);
+  assert.ok(forgotten !== null);
   assertBug('sleep-forgotten', () => ready.with(2));
   assert.equal(ready.with(3).next(), { done: true, value: 3 });
 });

@@ -87,7 +87,9 @@ test('a plug makes one request of neighbours, at the end and at the front, and c
     const plug = new BlkPlug();
     linux.blk_start_plug(plug);
     for (const sector of [16, 24, 8, 100, 32]) {
-      yield* send(rig, disk, sector, REQ_OP_WRITE, 0, (bio) => ends.push(bio.bi_iter.bi_sector));
+      yield* send(rig, disk, sector, REQ_OP_WRITE, 0, (bio) => {
+        ends.push(bio.bi_iter.bi_sector);
+      });
     }
     assert.equal(calls, []);
     linux.blk_finish_plug(plug);
@@ -295,7 +297,9 @@ test('a dying queue ends what a plug kept back', async () => {
   inTask(linux, function* () {
     const plug = new BlkPlug();
     linux.blk_start_plug(plug);
-    yield* send(rig, disk, 0, REQ_OP_WRITE, 0, (bio) => errors.push(bio.bi_error));
+    yield* send(rig, disk, 0, REQ_OP_WRITE, 0, (bio) => {
+      errors.push(bio.bi_error);
+    });
     disk.queue.dying = true;
     linux.blk_finish_plug(plug);
   });
