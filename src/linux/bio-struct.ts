@@ -113,6 +113,7 @@ export interface BioQueue {
     readonly max_hw_sectors: number;
     readonly max_sectors: number;
     readonly max_write_same_sectors: number;
+    readonly max_discard_sectors: number;
     readonly max_segments: number;
     /** Bytes. */
     readonly max_segment_size: number;

@@ -8,6 +8,7 @@ export { BioSet } from './bio-set.ts';
 export * from './bio-struct.ts';
 export * from './blkdev.ts';
 export * from './device.ts';
+export * from './dm-io.ts';
 export { type CoherentMemory, DMA_ERROR_CODE } from './dma-mapping.ts';
 export * from './errno.ts';
 export * from './gfp.ts';
@@ -23,3 +24,4 @@ export { IO_TLB_OVERFLOW, IO_TLB_SEGSIZE, IO_TLB_SIZE, type SwiotlbOptions } fro
 export { LinuxTask } from './task.ts';
 export * from './trace.ts';
 export { traceToEvents } from './trace-events.ts';
+export { VMALLOC_END, VMALLOC_START } from './vmalloc.ts';

@@ -22,6 +22,8 @@ import { createBlkCore } from './blk-core.ts';
 import { createBlkMap } from './blk-map.ts';
 import { createBlkMap3x } from './blk-map-3x.ts';
 import { createBounce } from './bounce.ts';
+import { createDmIo } from './dm-io.ts';
+import { createDmIo2x } from './dm-io-2x.ts';
 import { createDmaDebug } from './dma-debug.ts';
 import { createDmaMapping } from './dma-mapping.ts';
 import { LinuxFaults } from './faults.ts';
@@ -44,12 +46,14 @@ import { createSubmit } from './submit.ts';
 import { createSwiotlb, type SwiotlbOptions } from './swiotlb.ts';
 import { LinuxTask } from './task.ts';
 import { LinuxTrace } from './trace.ts';
+import { createVmalloc } from './vmalloc.ts';
 
 /** The subjects, in the order in which they are made: a factory may use those above its own. */
 const subjects = {
   pageAlloc: createPageAlloc,
   slab: createSlab,
   kmalloc: createKmalloc,
+  vmalloc: createVmalloc,
   mempool: createMempool,
   bioSet: createBioSet,
   bio: createBio,
@@ -76,6 +80,8 @@ const subjects = {
   dmaDebug: createDmaDebug,
   dma: createDmaMapping,
   sd: createSd,
+  dmIo: createDmIo,
+  dmIo2x: createDmIo2x,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -85,6 +91,7 @@ function flatten(k: Linux) {
     ...k.pageAlloc,
     ...k.slab,
     ...k.kmalloc,
+    ...k.vmalloc,
     ...k.mempool,
     ...k.bioSet,
     ...k.bio,
@@ -109,6 +116,8 @@ function flatten(k: Linux) {
     ...k.swiotlb,
     ...k.dma,
     ...k.sd,
+    ...k.dmIo,
+    ...k.dmIo2x,
   };
 }
 

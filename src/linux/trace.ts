@@ -58,6 +58,9 @@ export interface TraceListener {
   pages_copied?(why: CopyReason, bytes: number): NoSleep;
   dma_map?(mapping: TracedMapping): NoSleep;
   dma_unmap?(mapping: TracedMapping): NoSleep;
+  /** The cache was emptied over a range of vmalloc addresses, or what it held was forgotten. */
+  vmap_flush?(addr: number, size: number): NoSleep;
+  vmap_invalidate?(addr: number, size: number): NoSleep;
 }
 
 /** The trace points that the subjects call, and the list of who listens. */
@@ -150,5 +153,13 @@ export class LinuxTrace {
 
   dma_unmap(mapping: TracedMapping): void {
     if (this.active) for (const listener of this.listeners) listener.dma_unmap?.(mapping);
+  }
+
+  vmap_flush(addr: number, size: number): void {
+    if (this.active) for (const listener of this.listeners) listener.vmap_flush?.(addr, size);
+  }
+
+  vmap_invalidate(addr: number, size: number): void {
+    if (this.active) for (const listener of this.listeners) listener.vmap_invalidate?.(addr, size);
   }
 }

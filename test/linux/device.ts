@@ -9,6 +9,7 @@ export class TestQueue implements BioQueue {
     max_hw_sectors: 255,
     max_sectors: 255,
     max_write_same_sectors: 0,
+    max_discard_sectors: 0,
     max_segments: 128,
     max_segment_size: 65536,
     logical_block_size: 512,
