@@ -28,6 +28,7 @@ const STATEMENTS: readonly (readonly [group: string, first: number, last: number
   ['REQ-', 1, 5],
   ['GUP-', 1, 28],
   ['PG-', 1, 2],
+  ['DMIO-', 1, 19],
   ['DMA-', 1, 9],
 ];
 
