@@ -12,6 +12,7 @@ import {
   REQ_OP_WRITE_SAME,
   WRITE,
 } from './bio-struct.ts';
+import type { Request } from './blkdev.ts';
 
 /** The operation, REQ_OP_*. */
 export function bio_op(bio: Bio): number {
@@ -151,4 +152,14 @@ export function bio_segments(bio: Bio): number {
     count++;
   }
   return count;
+}
+
+/** WRITE for every request but a read. */
+export function rq_data_dir(rq: Request): number {
+  return rq.op === REQ_OP_READ ? READ : WRITE;
+}
+
+/** bio_for_each_segment() for all bios of a request that are left. */
+export function rq_for_each_segment(rq: Request, each: (vec: BioVec, iter: BvecIter) => void): void {
+  for (let bio = rq.bio; bio !== null; bio = bio.bi_next) bio_for_each_segment(bio, each);
 }

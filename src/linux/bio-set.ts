@@ -311,6 +311,7 @@ export function createBioSet(k: Linux) {
       const { bi_io_vec, bi_vec_class } = bio;
       bio.live = false;
       bio.bi_io_vec = null;
+      bio.bi_ioc = null;
       if (bs === null) {
         const slab = plainSlab(bio.bi_inline_vecs.length);
         if (slab !== null) kmem_cache_free(slab, bio);
@@ -377,5 +378,6 @@ function resetBio(bio: Bio): void {
   bio.__bi_remaining = 1;
   bio.bi_end_io = null;
   bio.bi_private = null;
+  bio.bi_ioc = null;
   bio.bi_vcnt = 0;
 }

@@ -3,6 +3,7 @@
 
 import type { NoSleep, Page, Sleeps } from '../kernel/index.ts';
 import type { BioSet } from './bio-set.ts';
+import type { LinuxTask } from './task.ts';
 
 // ---- operations and flags of a bio. Linux 4.8 packs both into bi_opf and offers bio_op() to read the operation; here
 // they are two fields, bi_op and bi_opf. Bit 0 is free of flags: in the rw of 3.x it is the direction.
@@ -171,6 +172,8 @@ export class Bio {
   __bi_remaining = 1;
   bi_end_io: BioEndIo | null = null;
   bi_private: unknown = null;
+  /** The task on whose account it is (bi_ioc and bi_css of C); null: of whoever submits it. */
+  bi_ioc: LinuxTask | null = null;
   /** Vecs in use. */
   bi_vcnt = 0;
   /** Vecs that there is room for. */

@@ -23,7 +23,7 @@ import {
   REQ_OP_SECURE_ERASE,
   REQ_OP_WRITE_SAME,
 } from './bio-struct.ts';
-import { EIO } from './errno.ts';
+import { EBUSY, EIO, ENOENT } from './errno.ts';
 import type { Linux } from './kernel.ts';
 
 export function createBio(k: Linux) {
@@ -91,6 +91,7 @@ export function createBio(k: Linux) {
     bio.bi_flags |= 1 << BIO_CLONED;
     bio.bi_op = src.bi_op;
     bio.bi_opf = src.bi_opf;
+    bio.bi_ioc = src.bi_ioc;
     bio.bi_iter.assign(src.bi_iter);
     bio.bi_io_vec = src.bi_io_vec;
     return bio;
@@ -102,6 +103,7 @@ export function createBio(k: Linux) {
     bio.bi_bdev = src.bi_bdev;
     bio.bi_op = src.bi_op;
     bio.bi_opf = src.bi_opf;
+    bio.bi_ioc = src.bi_ioc;
     bio.bi_iter.bi_sector = src.bi_iter.bi_sector;
     bio.bi_iter.bi_size = src.bi_iter.bi_size;
     if (src.bi_op === REQ_OP_WRITE_SAME) {
@@ -163,6 +165,23 @@ export function createBio(k: Linux) {
       bio.bi_end_io = chainEndIo;
       parent.bi_flags |= 1 << BIO_CHAIN;
       parent.__bi_remaining++;
+    },
+
+    /** Puts a bio on the account of the running task: 0, -EBUSY if it has one already, -ENOENT without a task. */
+    bio_associate_current(bio: Bio): number {
+      if (bio.bi_ioc !== null) return -EBUSY;
+      if (k.current === null) return -ENOENT;
+      bio.bi_ioc = k.current;
+      return 0;
+    },
+
+    bio_disassociate_task(bio: Bio): void {
+      bio.bi_ioc = null;
+    },
+
+    /** Puts `dst` on the account that `src` is on, as cloning does. */
+    bio_clone_blkcg_association(dst: Bio, src: Bio): void {
+      dst.bi_ioc = src.bi_ioc;
     },
 
     /** Moves a bio forward by `bytes`: what lies before is done. */

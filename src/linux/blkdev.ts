@@ -271,12 +271,28 @@ export class Gendisk {
   }
 }
 
+/** What was done on a device, index 0 for reads and 1 for writes (struct disk_stats). See genhd.ts. */
+export class DiskStats {
+  readonly ios: [number, number] = [0, 0];
+  /** Sectors of 512 bytes. */
+  readonly sectors: [number, number] = [0, 0];
+  /** Jiffies that requests took, all added up. */
+  readonly ticks: [number, number] = [0, 0];
+  /** Jiffies during which there was something to do, and the same times what there was to do. */
+  io_ticks = 0;
+  time_in_queue = 0;
+  readonly in_flight: [number, number] = [0, 0];
+  /** When the two sums of time were brought up to date. */
+  stamp = 0;
+}
+
 /** A whole disk as bios name it in bi_bdev. */
 export class DiskDevice implements BlockDevice<RequestQueue> {
   readonly bd_disk: Gendisk;
   readonly start_sect = 0;
   /** Sectors of 512 bytes; 0: unknown. Set by set_capacity(). */
   nr_sects = 0;
+  readonly dkstats = new DiskStats();
 
   constructor(bd_disk: Gendisk) {
     this.bd_disk = bd_disk;

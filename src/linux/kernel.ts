@@ -27,8 +27,10 @@ import { createDmIo2x } from './dm-io-2x.ts';
 import { createDmaDebug } from './dma-debug.ts';
 import { createDmaMapping } from './dma-mapping.ts';
 import { LinuxFaults } from './faults.ts';
+import { createGenhd } from './genhd.ts';
 import { createGup } from './gup.ts';
 import { createIovIter } from './iov-iter.ts';
+import { createIrq } from './irq.ts';
 import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
 import { createMerge } from './merge.ts';
@@ -76,6 +78,8 @@ const subjects = {
   core: createBlkCore,
   request: createRequest,
   request3x: createRequest3x,
+  genhd: createGenhd,
+  irq: createIrq,
   swiotlb: createSwiotlb,
   dmaDebug: createDmaDebug,
   dma: createDmaMapping,
@@ -113,6 +117,8 @@ function flatten(k: Linux) {
     ...k.plug,
     ...k.core,
     ...k.request,
+    ...k.genhd,
+    ...k.irq,
     ...k.swiotlb,
     ...k.dma,
     ...k.sd,

@@ -12,6 +12,9 @@ const MAX_SHARED_BYTES = PAGE_SIZE / 2;
 /** 2^10 pages. */
 const MAX_ORDER = 10;
 
+/** No address, whatever is tried. */
+const FAILED = -1;
+
 /** Pages that are cut into pieces of one size, or one compound that is one piece. */
 interface Slab {
   readonly page: Page;
@@ -65,18 +68,33 @@ export function createKmalloc(k: Linux) {
     return addr;
   }
 
-  function* alloc(size: number, gfp: number): Sleeps<number | null> {
+  /** A piece of a page that is there: null when a page is wanted, FAILED when there can be none. */
+  function tryPiece(size: number, gfp: number): number | null | typeof FAILED {
     if (gfpflags_allow_blocking(gfp)) k.mightSleep('kmalloc');
     if (!(size > 0)) throw new KernelBug('kmalloc-size', `${size} bytes`, 'kmalloc');
-    if (size > PAGE_SIZE * 2 ** MAX_ORDER || k.faults.slab.shouldFail()) return null;
+    if (size > PAGE_SIZE * 2 ** MAX_ORDER || k.faults.slab.shouldFail()) return FAILED;
+    const slab = listFor(sizeFor(size), gfp).at(-1);
+    return slab === undefined ? null : takePiece(slab, gfp);
+  }
+
+  function orderFor(size: number): number {
     const bytes = sizeFor(size);
-    const list = listFor(bytes, gfp);
-    const slab = list[list.length - 1];
-    if (slab !== undefined) return takePiece(slab, gfp);
-    const order = bytes <= PAGE_SIZE ? 0 : Math.log2(bytes / PAGE_SIZE);
-    const page = yield* k.pageAlloc.alloc_pages(gfp & ~__GFP_ZERO, order, 'kmalloc');
+    return bytes <= PAGE_SIZE ? 0 : Math.log2(bytes / PAGE_SIZE);
+  }
+
+  /** The first piece of new pages. */
+  function firstPiece(page: Page | null, size: number, gfp: number): number | null {
     if (page === null) return null;
-    return takePiece(adopt(page, bytes > MAX_SHARED_BYTES ? PAGE_SIZE * 2 ** order : bytes, list), gfp);
+    const bytes = sizeFor(size);
+    const whole = bytes > MAX_SHARED_BYTES ? PAGE_SIZE * 2 ** orderFor(size) : bytes;
+    return takePiece(adopt(page, whole, listFor(bytes, gfp)), gfp);
+  }
+
+  function* alloc(size: number, gfp: number): Sleeps<number | null> {
+    const piece = tryPiece(size, gfp);
+    if (piece !== null) return piece === FAILED ? null : piece;
+    const page = yield* k.pageAlloc.alloc_pages(gfp & ~__GFP_ZERO, orderFor(size), 'kmalloc');
+    return firstPiece(page, size, gfp);
   }
 
   function find(addr: number): { slab: Slab; piece: number } {
@@ -91,6 +109,13 @@ export function createKmalloc(k: Linux) {
     /** Address of `size` bytes, aligned to the next power of two; null when there are none. */
     *kmalloc(size: number, gfp: number): Sleeps<number | null> {
       return yield* alloc(size, gfp);
+    },
+
+    /** The part of kmalloc() that never sleeps, for where sleeping is not allowed. */
+    kmalloc_now(size: number, gfp: number): number | null {
+      const piece = tryPiece(size, gfp);
+      if (piece !== null) return piece === FAILED ? null : piece;
+      return firstPiece(k.pageAlloc.alloc_pages_now(gfp & ~__GFP_ZERO, orderFor(size), 'kmalloc'), size, gfp);
     },
 
     /** kmalloc() of zeros. */

@@ -1,6 +1,6 @@
 // Memory pools (include/linux/mempool.h): an allocator with a reserve, so that somebody always gets on.
 
-import { KernelBug, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
+import { KernelBug, type Page, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
 import { ENOMEM } from './errno.ts';
 import {
   __GFP_DIRECT_RECLAIM,
@@ -16,12 +16,15 @@ import type { Linux } from './kernel.ts';
 import { panic } from './panic.ts';
 import type { KmemCache } from './slab.ts';
 
+/** An object, or the address of memory. */
+type Element = object | number;
+
 /**
  * Allocates one element; null when there is none. It must not sleep: a pool asks it without WAIT first, and with the
  * caller's flags only when the reserve is empty too.
  */
-export type MempoolAlloc<T extends object, D> = (gfp: number, pool_data: D) => T | null;
-export type MempoolFree<T extends object, D> = (element: T, pool_data: D) => void;
+export type MempoolAlloc<T extends Element, D> = (gfp: number, pool_data: D) => T | null;
+export type MempoolFree<T extends Element, D> = (element: T, pool_data: D) => void;
 
 /** Virtual nanoseconds after which a waiting caller asks the allocator again. */
 export const MEMPOOL_POLL_NS = 5e9;
@@ -33,7 +36,7 @@ const FOR_ELEMENT: SleepOptions = {
 };
 
 /** One pool (mempool_t). */
-export class Mempool<T extends object = object> {
+export class Mempool<T extends Element = object> {
   /** What the reserve is to hold. */
   min_nr: number;
   /** The reserve, the element returned last at the end. */
@@ -69,19 +72,19 @@ export class Mempool<T extends object = object> {
 
 export function createMempool(k: Linux) {
   /** The table of elements is the one thing beside the elements that a pool allocates. */
-  const tables = k.slab.kmem_cache_create<object[]>('mempool-table', 8, 0, 0, () => []) ?? panic('mempool');
+  const tables = k.slab.kmem_cache_create<Element[]>('mempool-table', 8, 0, 0, () => []) ?? panic('mempool');
 
-  function allocTable<T extends object>(): T[] | null {
+  function allocTable<T extends Element>(): T[] | null {
     return k.slab.kmem_cache_alloc(tables, GFP_KERNEL) as T[] | null; // empty, so of any type
   }
 
-  function freeTable(elements: object[]): void {
+  function freeTable(elements: Element[]): void {
     elements.length = 0;
     k.slab.kmem_cache_free(tables, elements);
   }
 
   /** All of mempool_alloc() but the sleep: null only when it has to sleep, or to fail. */
-  function tryAlloc<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+  function tryAlloc<T extends Element>(pool: Mempool<T>, gfp: number): T | null {
     if (gfpflags_allow_blocking(gfp)) k.mightSleep('mempool_alloc');
     if ((gfp & __GFP_ZERO) !== 0)
       k.warnings.warn('POOL-10', 'elements are never cleared: __GFP_ZERO', pool.wait.name);
@@ -93,13 +96,13 @@ export function createMempool(k: Linux) {
   }
 
   /** The allocator, then the reserve. */
-  function ask<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+  function ask<T extends Element>(pool: Mempool<T>, gfp: number): T | null {
     const element = (k.faults.mempool.shouldFail() ? null : pool.alloc(gfp)) ?? pool.elements.pop() ?? null;
     if (element !== null) pool.outstanding++;
     return element;
   }
 
-  function* waitForElement<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T> {
+  function* waitForElement<T extends Element>(pool: Mempool<T>, gfp: number): Sleeps<T> {
     const full = gfp | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
     for (;;) {
       yield k.scheduler.park(pool.wait, FOR_ELEMENT);
@@ -111,7 +114,7 @@ export function createMempool(k: Linux) {
   }
 
   /** Gives the reserve beyond `keep` elements back to the allocator. */
-  function shrink<T extends object>(pool: Mempool<T>, keep: number): void {
+  function shrink<T extends Element>(pool: Mempool<T>, keep: number): void {
     while (pool.elements.length > keep) pool.free(pool.elements.pop() as T); // longer than keep: not empty
   }
 
@@ -119,7 +122,7 @@ export function createMempool(k: Linux) {
     /**
      * Makes a pool and fills its reserve with `min_nr` elements; null when one of them cannot be had. May sleep.
      */
-    mempool_create<T extends object, D>(
+    mempool_create<T extends Element, D>(
       min_nr: number,
       alloc_fn: MempoolAlloc<T, D>,
       free_fn: MempoolFree<T, D>,
@@ -158,11 +161,31 @@ export function createMempool(k: Linux) {
       );
     },
 
+    /** A pool of kmalloc() memory of `size` bytes: its elements are addresses. */
+    mempool_create_kmalloc_pool(min_nr: number, size: number): Mempool<number> | null {
+      return api.mempool_create(
+        min_nr,
+        (gfp) => k.kmalloc.kmalloc_now(size, gfp),
+        (addr) => k.kmalloc.kfree(addr),
+        { name: `kmalloc-${size}` },
+      );
+    },
+
+    /** A pool of 2^order contiguous pages. */
+    mempool_create_page_pool(min_nr: number, order: number): Mempool<Page> | null {
+      return api.mempool_create(
+        min_nr,
+        (gfp) => k.pageAlloc.alloc_pages_now(gfp, order, 'mempool'),
+        (page) => k.pageAlloc.__free_pages(page, order),
+        { name: `pages of order ${order}` },
+      );
+    },
+
     /**
      * Takes an element: a fresh one if the allocator has one at once, else one of the reserve, else, with WAIT, whatever
      * comes first. Null only without WAIT. Elements of the reserve are as their last user left them.
      */
-    *mempool_alloc<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T | null> {
+    *mempool_alloc<T extends Element>(pool: Mempool<T>, gfp: number): Sleeps<T | null> {
       return tryAlloc(pool, gfp) ?? (gfpflags_allow_blocking(gfp) ? yield* waitForElement(pool, gfp) : null);
     },
 
@@ -170,17 +193,17 @@ export function createMempool(k: Linux) {
      * The part of mempool_alloc() that never sleeps, for hot paths: null means what it means there, or with WAIT that
      * `mempool_wait` has to follow at once.
      */
-    mempool_try_alloc<T extends object>(pool: Mempool<T>, gfp: number): T | null {
+    mempool_try_alloc<T extends Element>(pool: Mempool<T>, gfp: number): T | null {
       return tryAlloc(pool, gfp);
     },
 
     /** What mempool_alloc() does with WAIT when it cannot go on: sleeps until there is an element. */
-    *mempool_wait<T extends object>(pool: Mempool<T>, gfp: number): Sleeps<T> {
+    *mempool_wait<T extends Element>(pool: Mempool<T>, gfp: number): Sleeps<T> {
       return yield* waitForElement(pool, gfp);
     },
 
     /** Gives an element back: to the reserve while that is short, else to the allocator. Null is no element. */
-    mempool_free<T extends object>(element: T | null, pool: Mempool<T>): void {
+    mempool_free<T extends Element>(element: T | null, pool: Mempool<T>): void {
       if (element === null) return;
       if (pool.outstanding === 0)
         throw new KernelBug('POOL-06', 'an element too many was freed', pool.wait.name);
@@ -197,7 +220,7 @@ export function createMempool(k: Linux) {
      * Changes the size of the reserve: 0, or -ENOMEM if the bigger table cannot be had. A reserve that could not be
      * filled yet is filled by later frees. May sleep.
      */
-    mempool_resize<T extends object>(pool: Mempool<T>, new_min_nr: number): number {
+    mempool_resize<T extends Element>(pool: Mempool<T>, new_min_nr: number): number {
       if (!(new_min_nr > 0)) throw new KernelBug('POOL-08', `resized to ${new_min_nr}`, pool.wait.name);
       k.mightSleep('mempool_resize');
       if (new_min_nr > pool.min_nr) {
@@ -220,7 +243,7 @@ export function createMempool(k: Linux) {
     },
 
     /** Ends a pool; null is no pool. @throws KernelBug `POOL-09` when an element is still out */
-    mempool_destroy<T extends object>(pool: Mempool<T> | null): void {
+    mempool_destroy<T extends Element>(pool: Mempool<T> | null): void {
       if (pool === null) return;
       if (pool.outstanding !== 0)
         throw new KernelBug('POOL-09', `destroyed with ${pool.outstanding} elements out`, pool.wait.name);

@@ -39,7 +39,7 @@ export interface SgTable {
   readonly orig_nents: number;
 }
 
-export function createScatterlist(_k: Linux) {
+export function createScatterlist(k: Linux) {
   const sg = {
     /** Makes a table of `nents` entries, initialised. */
     sg_alloc_table(nents: number): SgTable {
@@ -73,6 +73,33 @@ export function createScatterlist(_k: Linux) {
       entry.page = page;
       entry.offset = offset;
       entry.length = len;
+    },
+
+    /** Puts `buflen` bytes at a kernel address into the entry. @throws KernelBug sg-init where no memory is */
+    sg_set_buf(entry: Scatterlist, buf: number, buflen: number): void {
+      const page = k.pageAlloc.virt_to_page(buf);
+      if (page === null) throw new KernelBug('sg-init', `no memory at 0x${buf.toString(16)}`, 'sg_set_buf');
+      sg.sg_set_page(entry, page, buflen, buf - page.phys);
+    },
+
+    /** Makes a list of one entry: `buflen` bytes at a kernel address. */
+    sg_init_one(entry: Scatterlist, buf: number, buflen: number): void {
+      sg.sg_init_table(entry, 1);
+      sg.sg_set_buf(entry, buf, buflen);
+    },
+
+    /** Copies bytes of the caller's to the memory of the list, from its beginning on; how many there was room for. */
+    sg_copy_from_buffer(sgl: Scatterlist, nents: number, buf: Uint8Array, buflen: number): number {
+      return eachPiece(sgl, nents, Math.min(buflen, buf.length), (phys, done, bytes) =>
+        k.memory.writeBytes(phys, buf, done, bytes),
+      );
+    },
+
+    /** Copies the memory of the list to the caller; how many bytes there were. */
+    sg_copy_to_buffer(sgl: Scatterlist, nents: number, buf: Uint8Array, buflen: number): number {
+      return eachPiece(sgl, nents, Math.min(buflen, buf.length), (phys, done, bytes) =>
+        k.memory.readInto(phys, buf, done, bytes),
+      );
     },
 
     /** @throws KernelBug sg-init for an entry that has no page */
@@ -160,6 +187,23 @@ export function createScatterlist(_k: Linux) {
       return entry.dma_length;
     },
   };
+
+  function eachPiece(
+    sgl: Scatterlist,
+    nents: number,
+    bytes: number,
+    each: (phys: number, done: number, bytes: number) => void,
+  ): number {
+    let done = 0;
+    for (const entry of sg.for_each_sg(sgl, nents)) {
+      if (done === bytes) break;
+      const piece = Math.min(entry.length, bytes - done);
+      each(sg.sg_phys(entry), done, piece);
+      done += piece;
+    }
+    return done;
+  }
+
   return sg;
 }
 

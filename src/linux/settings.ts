@@ -4,6 +4,7 @@
 // What is out of range is raised to the least that is possible, as in the kernel, and noted among the warnings.
 
 import { KernelBug } from '../kernel/index.ts';
+import type { BlockDevice } from './bio-struct.ts';
 import {
   BLK_BOUNCE_ANY,
   BLK_DEF_MAX_SECTORS,
@@ -12,6 +13,7 @@ import {
   BLK_SAFE_MAX_SECTORS,
   BLK_SEG_BOUNDARY_MASK,
   BLKDEV_MAX_RQ,
+  type Gendisk,
   type MakeRequestFn,
   type QueueLimits,
   type Request,
@@ -284,6 +286,18 @@ export function createSettings(k: Linux) {
       if (fits) return 0;
       t.misaligned = true;
       return -1;
+    },
+
+    /** blk_stack_limits() for a device that begins at sector `start` of `bdev`. */
+    bdev_stack_limits(t: QueueLimits, bdev: BlockDevice<RequestQueue>, start: number): number {
+      const q = bdev.queue;
+      return q === null ? 0 : k.settings.blk_stack_limits(t, q.limits, start + bdev.start_sect);
+    },
+
+    /** Stacks a disk on a device, from byte `offset` on; what does not line up is noted among the warnings. */
+    disk_stack_limits(disk: Gendisk, bdev: BlockDevice<RequestQueue>, offset: number): void {
+      if (k.settings.bdev_stack_limits(disk.queue.limits, bdev, Math.floor(offset / 512)) >= 0) return;
+      k.warnings.warn('LIM-08', `${bdev.bd_name} is misaligned`, disk.disk_name);
     },
 
     queue_stack_limits(t: RequestQueue, b: RequestQueue): void {
