@@ -32,11 +32,11 @@ export const DM_IO_MAX_REGIONS = 64;
 export const DM_RESERVED_BIO_BASED_IOS = 16;
 
 /** `DmIoMemory.type`: what the buffer is. The array of vecs is what 3.x has in the place of a bio. */
-export const DM_IO_PAGE_LIST = 0;
-export const DM_IO_BIO = 1;
-export const DM_IO_VMA = 2;
-export const DM_IO_KMEM = 3;
-export const DM_IO_BVEC = 4;
+export const DM_IO_PAGE_LIST = 0 as const;
+export const DM_IO_BIO = 1 as const;
+export const DM_IO_VMA = 2 as const;
+export const DM_IO_KMEM = 3 as const;
+export const DM_IO_BVEC = 4 as const;
 
 const SECTOR = 512;
 /** Sectors of one bio without data: its size in bytes has 32 bits. A multiple of every logical block up to 64 KiB. */

@@ -1,0 +1,56 @@
+// The examples run, and print what their readers are told.
+
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { read } from './run/sources.ts';
+import { assert, root, suite } from './run/suite.ts';
+
+const test = suite('examples');
+
+/** What each prints; emulate.ts stands in README.md, whose test runs it. */
+const OUTPUT: Readonly<Record<string, readonly string[]>> = {
+  'ahci-driver.ts': ['sda: 2048 sectors', 'write: 0', 'read: 0', 'read: -EIO', '3 interrupts, 0 findings'],
+  'mirror.ts': [
+    'write: written',
+    'sda is broken:',
+    '  a read failed, sdb is asked instead',
+    'read: "on both"',
+    'read: "on both"',
+    '  sda failed a write and is left out from now on',
+    'write: written',
+    'read: "on sdb alone"',
+    'both are broken:',
+    '  a read failed, nobody is asked instead',
+    'read: -EIO',
+  ],
+  'sg-passthrough.ts': [
+    'INQUIRY: good, direct, 60 bytes short',
+    '  ATA BACKPLANE ATA DI',
+    'READ CAPACITY: good, direct, 0 bytes short',
+    '  2048 blocks of 512 bytes',
+    'READ: good, copied, 0 bytes short',
+    '  "this is sector 10, in three pieces"',
+    'READ in place: good, direct, 0 bytes short',
+    'READ past the end: status 2, sense key 5, code 33',
+    'READ to nowhere: not sent, -EINVAL',
+    'findings: 0',
+  ],
+};
+
+for (const [name, lines] of Object.entries(OUTPUT)) {
+  test(`${name} prints what it is to show`, () => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['scripts/run.mjs', `examples/${name}`], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    assert.is(stderr, '');
+    assert.is(status, 0);
+    assert.equal(stdout.trimEnd().split('\n'), lines);
+  });
+}
+
+test('every example is run by a test, and is read in one sitting', () => {
+  const files = readdirSync(`${root}examples`).filter((name) => name.endsWith('.ts'));
+  assert.equal(files.sort(), [...Object.keys(OUTPUT), 'emulate.ts'].sort());
+  for (const name of files) assert.ok(read(`examples/${name}`).split('\n').length <= 150, name);
+});
