@@ -7,7 +7,8 @@ import { MediumError } from '../media/index.ts';
 import { ProfileError } from '../scenario/profile.ts';
 import { ScenarioError } from '../scenario/schema.ts';
 import { listControllers } from './controllers.ts';
-import { EXIT_FAULT, EXIT_FINE, EXIT_USAGE, UsageError } from './errors.ts';
+import { DriverFailure } from './driver.ts';
+import { EXIT_FAULT, EXIT_FINE, EXIT_FOUND, EXIT_USAGE, UsageError } from './errors.ts';
 import { run } from './run.ts';
 import { addScripts } from './scripts.ts';
 import { oneLine } from './style.ts';
@@ -58,6 +59,10 @@ function addRun(root: Command): void {
     .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
     .option('--profile <path>', 'a profile of your own, as JSON')
     .option(
+      '--driver <path>',
+      'a driver of your own instead of ours: .mjs or .js; .ts with Node 22.18 or later, or with esbuild installed',
+    )
+    .option(
       '--image <path>',
       'use a disk image, or nbd://host:port/export, as the disk; it is not changed, but with --in-place',
     )
@@ -78,7 +83,11 @@ function addRun(root: Command): void {
         '  backplane run --file big.iso --controller ahci    any file, another controller',
         '  backplane run --no-bounce                         what happens if the driver forgets to bounce',
         '  backplane run --image new.qcow2 --create 1T       keep the disk in a new image',
+        '  backplane run --controller ahci --driver my.mjs   a driver of your own programs the controller',
         '  backplane run my-scenario.json --json | jq .ok',
+        '',
+        'A driver is a file: `export default function attach(host) { … return driver }`. `host` has the controller,',
+        'its registers and shared memory; the types DriverHost and Driver of backplane/drivers say what both are.',
         '',
       ].join('\n'),
     )
@@ -127,6 +136,10 @@ function report(error: unknown): number {
   if (USER_ERRORS.some((kind) => error instanceof kind)) {
     process.stderr.write(`backplane: ${oneLine((error as Error).message)}\n`);
     return EXIT_USAGE;
+  }
+  if (error instanceof DriverFailure) {
+    process.stderr.write(`backplane: ${error.message}\n`);
+    return EXIT_FOUND;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`backplane: this is our own fault, please report it:\n${text}\n`);

@@ -30,6 +30,7 @@ function head(report: RunReport, paint: Paint): string[] {
     ),
     row('', `${report.addressBits} address lines: it reaches ${reach(report.addressBits)}`, paint),
     row('kernel', `${report.kernel}, seed ${report.seed}`, paint),
+    ...(report.driver === null ? [] : [row('driver', report.driver, paint)]),
   ];
 }
 

@@ -10,6 +10,7 @@ import { toJson } from '../scenario/report.ts';
 import { checkFits, runScenario } from '../scenario/run.ts';
 import { parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
 import { formatEvent } from '../trace/index.ts';
+import { blameDriver, loadDriver } from './driver.ts';
 import {
   EXIT_FINE,
   EXIT_FOUND,
@@ -30,6 +31,7 @@ export interface RunFlags {
   readonly file?: string;
   readonly controller?: string;
   readonly profile?: string;
+  readonly driver?: string;
   readonly image?: string;
   readonly imageFormat?: string;
   readonly create?: string;
@@ -59,6 +61,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
   checkFlags(flags);
   const profile = flags.profile === undefined ? undefined : readProfile(flags.profile);
   const scenario = override(findScenario(name), flags, profile);
+  const attach = flags.driver === undefined ? undefined : await loadDriver(flags.driver);
   const file = openInput(flags.file ?? defaultInput());
   const progress = new Progress(process.stderr);
   let image: Image | undefined;
@@ -95,6 +98,7 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
       onProgress: (done, what) => progress.show(done, what),
       pause,
       ...(profile === undefined ? {} : { profile }),
+      ...(attach === undefined ? {} : { attach, driver: formatPath(flags.driver ?? '') }),
       ...(image === undefined ? {} : { medium: (bounce) => (image as Image).medium(bounce) }),
       ...(flags.trace === true
         ? { onEvent: (event) => void process.stderr.write(`${formatEvent(event)}\n`) }
@@ -114,7 +118,9 @@ export async function run(name: string, flags: RunFlags): Promise<number> {
     }
     return report.ok ? EXIT_FINE : EXIT_FOUND;
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
+    if (!(error instanceof Interrupted)) {
+      throw flags.driver === undefined ? error : blameDriver(flags.driver, error);
+    }
     progress.end();
     sayInterrupted();
     return EXIT_INTERRUPTED;
@@ -132,6 +138,7 @@ function checkFlags(flags: RunFlags): void {
     file: flags.file,
     image: flags.image,
     profile: flags.profile,
+    driver: flags.driver,
   })) {
     if (value === '') throw new UsageError(`--${option} is empty; it takes the path of a file`);
   }

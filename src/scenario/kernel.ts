@@ -1,6 +1,7 @@
 // What a scenario needs of a kernel: a process with memory, and its requests to a disk. One file a kernel
 // beside this one implements it (linux.ts).
 
+import type { Driver, DriverHost } from '../drivers/index.ts';
 import type { Controller, Disk, Machine } from '../machine/index.ts';
 
 export interface HarnessOptions {
@@ -10,6 +11,8 @@ export interface HarnessOptions {
   readonly seed: number;
   /** False: the driver forgets to bounce and cuts addresses to the width of its descriptors. */
   readonly bounce: boolean;
+  /** Attaches the driver; default: ours for the controller. */
+  readonly attach?: (host: DriverHost) => Driver;
 }
 
 /** Where the pages of a buffer come from. */

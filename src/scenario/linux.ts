@@ -57,10 +57,10 @@ class LinuxHarness implements Harness {
   }
 
   async attach(): Promise<void> {
-    const { controller, bounce } = this.#options;
+    const { controller, bounce, attach } = this.#options;
     const linux = this.#linux;
     const host = await linux.kernel.scheduler.completeAsync('probe', function* () {
-      return linux.scsi_add_host(controller, { bounce });
+      return linux.scsi_add_host(controller, { bounce, ...(attach === undefined ? {} : { attach }) });
     });
     const disk = host.disks[0];
     if (disk === undefined) throw new MachineError(`the driver of ${controller.name} found no disk`);

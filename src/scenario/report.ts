@@ -79,6 +79,8 @@ export interface RunReport {
   readonly board: string;
   readonly addressBits: number;
   readonly kernel: string;
+  /** The file of the caller's own driver; null: ours. */
+  readonly driver: string | null;
   readonly input: { readonly path: string; readonly bytes: number; readonly sha256: string };
   readonly disk: { readonly name: string; readonly bytes: number; readonly sectorBytes: number };
   readonly parts: readonly PartReport[];
@@ -94,6 +96,7 @@ export function toJson(report: RunReport): object {
     controller: report.controller,
     profile: report.profile,
     kernel: report.kernel,
+    driver: report.driver,
     input: report.input,
     disk: report.disk,
     ...(first === undefined ? {} : figures(first)),

@@ -2,6 +2,7 @@
 // reads it back into other pages and compares; and beside it another process, whose memory must not change.
 
 import type { Profile } from '../controllers/index.ts';
+import type { Driver, DriverHost } from '../drivers/index.ts';
 import type { GuardOptions } from '../guard/index.ts';
 import { type Controller, type Disk, Machine, MachineError, RAM_DISK_MAX } from '../machine/index.ts';
 import type { Medium } from '../media/index.ts';
@@ -43,6 +44,10 @@ export interface RunOptions {
   /** The disk's bytes, for each part; default a disk in memory that is large enough. */
   readonly medium?: (bounce: boolean) => Medium;
   readonly profile?: Profile;
+  /** Attaches a driver of the caller's; default: ours for the controller. Throws MachineError when it cannot. */
+  readonly attach?: (host: DriverHost) => Driver;
+  /** What the report calls that driver. */
+  readonly driver?: string;
   /** Leaves bouncing out of every part, and what the scenario expects with it. */
   readonly noBounce?: boolean;
   readonly guard?: boolean | GuardOptions;
@@ -79,6 +84,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     board: controller.profile.board,
     addressBits: controller.profile.addressBits,
     kernel: scenario.kernel,
+    driver: options.driver ?? null,
     input: { path: options.input.path, bytes: options.input.bytes, sha256: options.input.sha256 },
     disk: { name: disk.medium?.name ?? 'memory', bytes: disk.bytes, sectorBytes: disk.sectorBytes },
     parts,
@@ -181,6 +187,7 @@ class Part {
       disk: this.disk,
       seed: this.#scenario.seed,
       bounce: this.#bounce,
+      ...(this.#options.attach === undefined ? {} : { attach: this.#options.attach }),
     });
   }
 
