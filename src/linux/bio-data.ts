@@ -1,6 +1,7 @@
 // The memory of a bio: adding pages, copying, filling, dirtying (block/bio.c of 4.8).
 
 import { PAGE_SIZE, type Page, type Sleeps, Work } from '../kernel/index.ts';
+import { mustBio, mustPage } from './argument.ts';
 import { bio_advance_iter, bio_flagged, bvec_iter_len, bvec_iter_phys } from './bio-iter.ts';
 import { BIO_CLONED, BIO_SEG_VALID, type Bio, type BioQueue, type BioVec, BvecIter } from './bio-struct.ts';
 import { ENOMEM } from './errno.ts';
@@ -40,6 +41,8 @@ export function createBioData(k: Linux) {
      * queue: the bio is split when it is submitted.
      */
     bio_add_page(bio: Bio, page: Page, len: number, off: number): number {
+      mustBio(bio, 'bio_add_page');
+      mustPage(page, 'bio_add_page');
       if (bio_flagged(bio, BIO_CLONED)) {
         k.warnings.warn('LIFE-13', 'pages cannot be added to a clone', 'bio_add_page');
         return 0;
@@ -54,6 +57,8 @@ export function createBioData(k: Linux) {
      * takes in one request. A refusal changes nothing.
      */
     bio_add_pc_page(q: BioQueue, bio: Bio, page: Page, len: number, off: number): number {
+      mustBio(bio, 'bio_add_pc_page');
+      mustPage(page, 'bio_add_pc_page');
       if (bio_flagged(bio, BIO_CLONED)) return 0;
       if ((bio.bi_iter.bi_size + len) >>> 9 > q.limits.max_hw_sectors) return 0;
       if (growLast(bio, page, len, off)) {
@@ -83,6 +88,8 @@ export function createBioData(k: Linux) {
 
     /** Copies what is left of `src`, and the bios behind it, to `dst` and those behind it, until either ends. */
     bio_copy_data(dst: Bio, src: Bio): void {
+      mustBio(dst, 'bio_copy_data');
+      mustBio(src, 'bio_copy_data');
       let to: Bio | null = dst;
       let from: Bio | null = src;
       const toIter = new BvecIter().assign(dst.bi_iter);
@@ -107,6 +114,7 @@ export function createBioData(k: Linux) {
 
     /** Gives each vec in use a page: 0, or -ENOMEM with none. */
     *bio_alloc_pages(bio: Bio, gfp: number): Sleeps<number> {
+      mustBio(bio, 'bio_alloc_pages');
       for (let i = 0; i < bio.bi_vcnt; i++) {
         const vec = vecsOf(bio)[i] as BioVec; // bi_vcnt of them are there
         vec.bv_page = yield* k.pageAlloc.alloc_page(gfp, 'bio');
@@ -123,6 +131,7 @@ export function createBioData(k: Linux) {
 
     /** Fills what is left of a bio with zeros: nothing, once it has been advanced to its end. */
     zero_fill_bio(bio: Bio): void {
+      mustBio(bio, 'zero_fill_bio');
       const { bi_io_vec } = bio;
       if (bi_io_vec === null) return;
       const iter = new BvecIter().assign(bio.bi_iter);
@@ -135,6 +144,7 @@ export function createBioData(k: Linux) {
 
     /** Marks all its single pages as changed, before a read into them; may sleep. */
     *bio_set_pages_dirty(bio: Bio): Sleeps<void> {
+      mustBio(bio, 'bio_set_pages_dirty');
       yield* setPagesDirty(bio);
     },
 
@@ -143,6 +153,7 @@ export function createBioData(k: Linux) {
      * written back meanwhile a thread dirties it again first.
      */
     bio_check_pages_dirty(bio: Bio): void {
+      mustBio(bio, 'bio_check_pages_dirty');
       let clean = 0;
       for (let i = 0; i < bio.bi_vcnt; i++) {
         const vec = vecsOf(bio)[i] as BioVec;

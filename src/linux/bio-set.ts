@@ -5,6 +5,7 @@
 // wait in a list of the task, so a set that is exhausted has its rescuer, a thread, submit them.
 
 import { KernelBug, type Sleeps, Work, WorkQueue } from '../kernel/index.ts';
+import { mustBio } from './argument.ts';
 import { BioList, bio_list_add, bio_list_empty, bio_list_init, bio_list_pop } from './bio-list.ts';
 import {
   BIO_INLINE_VECS,
@@ -290,6 +291,7 @@ export function createBioSet(k: Linux) {
 
     /** Makes a fresh bio of one that lives in its owner's memory; vecs are the owner's business. */
     bio_init(bio: Bio): void {
+      mustBio(bio, 'bio_init');
       initBio(bio);
     },
 
@@ -297,6 +299,7 @@ export function createBioSet(k: Linux) {
      * Makes a bio as good as new for the same use: vec array, room, references and set stay, the rest is cleared.
      */
     bio_reset(bio: Bio): void {
+      mustBio(bio, 'bio_reset');
       resetBio(bio);
     },
 

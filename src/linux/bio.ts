@@ -1,6 +1,7 @@
 // The life of a bio (include/linux/bio.h, block/bio.c of 4.8): references, the end, chaining, cloning, splitting.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
+import { mustBio } from './argument.ts';
 import {
   bio_advance_iter,
   bio_flagged,
@@ -130,6 +131,7 @@ export function createBio(k: Linux) {
   return {
     /** One reference more. */
     bio_get(bio: Bio): void {
+      mustBio(bio, 'bio_get');
       mustLive(bio, 'LIFE-02', 'bio_get');
       bio.bi_flags |= 1 << BIO_REFFED;
       bio.__bi_cnt++;
@@ -137,6 +139,7 @@ export function createBio(k: Linux) {
 
     /** One reference less; the last one frees the bio and its vecs, never its pages. @throws KernelBug `LIFE-02` */
     bio_put(bio: Bio): void {
+      mustBio(bio, 'bio_put');
       put(bio);
     },
 
@@ -145,11 +148,13 @@ export function createBio(k: Linux) {
      * parts have ended. Does not put it. Any context.
      */
     bio_endio(bio: Bio): void {
+      mustBio(bio, 'bio_endio');
       endio(bio);
     },
 
     /** Ends a bio with -EIO. */
     bio_io_error(bio: Bio): void {
+      mustBio(bio, 'bio_io_error');
       bio.bi_error = -EIO;
       endio(bio);
     },
@@ -159,6 +164,8 @@ export function createBio(k: Linux) {
      * takes the first error of its children. The child is put when it ends.
      */
     bio_chain(bio: Bio, parent: Bio): void {
+      mustBio(bio, 'bio_chain');
+      mustBio(parent, 'bio_chain');
       if (bio.bi_private !== null || bio.bi_end_io !== null)
         throw new KernelBug('LIFE-07', 'the child has bi_private or bi_end_io', 'bio_chain');
       bio.bi_private = parent;
@@ -169,6 +176,7 @@ export function createBio(k: Linux) {
 
     /** Puts a bio on the account of the running task: 0, -EBUSY if it has one already, -ENOENT without a task. */
     bio_associate_current(bio: Bio): number {
+      mustBio(bio, 'bio_associate_current');
       if (bio.bi_ioc !== null) return -EBUSY;
       if (k.current === null) return -ENOENT;
       bio.bi_ioc = k.current;
@@ -186,11 +194,13 @@ export function createBio(k: Linux) {
 
     /** Moves a bio forward by `bytes`: what lies before is done. */
     bio_advance(bio: Bio, bytes: number): void {
+      mustBio(bio, 'bio_advance');
       advance(bio, bytes);
     },
 
     /** Cuts a bio down to `size` sectors from sector `offset` of it on. */
     bio_trim(bio: Bio, offset: number, size: number): void {
+      mustBio(bio, 'bio_trim');
       const bytes = size * 512;
       if (offset === 0 && bytes === bio.bi_iter.bi_size) return;
       advance(bio, offset * 512);
@@ -201,16 +211,19 @@ export function createBio(k: Linux) {
      * A bio for the same data that shares the vecs: the original must live at least as long. Null when there is no bio.
      */
     *bio_clone_fast(bio: Bio, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
+      mustBio(bio, 'bio_clone_fast');
       return yield* cloneFast(bio, gfp, bs);
     },
 
     /** A bio with vecs of its own for what is left of `bio`; null also when that is more than a set's bio can have. */
     *bio_clone_bioset(bio: Bio, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
+      mustBio(bio, 'bio_clone_bioset');
       return yield* cloneVecs(bio, gfp, bs);
     },
 
     /** bio_clone_bioset() from the set of the file systems. */
     *bio_clone(bio: Bio, gfp: number): Sleeps<Bio | null> {
+      mustBio(bio, 'bio_clone');
       return yield* cloneVecs(bio, gfp, k.bioSet.fs_bio_set);
     },
 
@@ -220,11 +233,13 @@ export function createBio(k: Linux) {
      * @throws KernelBug `LIFE-09` unless 0 < sectors < size
      */
     *bio_split(bio: Bio, sectors: number, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
+      mustBio(bio, 'bio_split');
       return yield* split(bio, sectors, gfp, bs);
     },
 
     /** bio_split(), but the bio itself when `sectors` are all that is left. */
     *bio_next_split(bio: Bio, sectors: number, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
+      mustBio(bio, 'bio_next_split');
       return sectors >= bio_sectors(bio) ? bio : yield* split(bio, sectors, gfp, bs);
     },
   };

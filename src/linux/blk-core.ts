@@ -13,6 +13,7 @@ import {
   Timer,
   WaitQueue,
 } from '../kernel/index.ts';
+import { mustQueue, mustRequest } from './argument.ts';
 import { BIO_POOL_SIZE } from './bio-set.ts';
 import { type Bio, READ, REQ_NOMERGE, REQ_OP_READ, REQ_SYNC, WRITE } from './bio-struct.ts';
 import { DiskDevice, type Gendisk, Request, type RequestFn, RequestQueue } from './blkdev.ts';
@@ -164,6 +165,7 @@ export function createBlkCore(k: Linux) {
 
     /** Ends a queue: from now on nobody gets a request, and those that are out are waited for. */
     *blk_cleanup_queue(q: RequestQueue): Sleeps<void> {
+      mustQueue(q, 'blk_cleanup_queue');
       k.scheduler.mightSleep('blk_cleanup_queue');
       q.dying = true;
       for (const wait of q.rl.wait) k.scheduler.wakeAll(wait);
@@ -176,6 +178,7 @@ export function createBlkCore(k: Linux) {
 
     /** Has the driver look at the queue. */
     blk_run_queue(q: RequestQueue): void {
+      mustQueue(q, 'blk_run_queue');
       const flags = q.queue_lock.lockIrqSave();
       try {
         api.__blk_run_queue(q);
@@ -206,6 +209,7 @@ export function createBlkCore(k: Linux) {
      * @throws KernelBug REQ-01 when rw is neither READ nor WRITE
      */
     blk_get_request(q: RequestQueue, rw: number, gfp: number): Sleeps<ErrPtr<Request>> {
+      mustQueue(q, 'blk_get_request');
       if (rw !== READ && rw !== WRITE) {
         throw new KernelBug('REQ-01', `rw is ${rw}, neither READ nor WRITE`, 'blk_get_request');
       }
@@ -218,6 +222,7 @@ export function createBlkCore(k: Linux) {
 
     /** Gives a request back; any context, the lock not held. */
     blk_put_request(rq: Request): void {
+      mustRequest(rq, 'blk_put_request');
       const { q } = rq;
       const flags = q.queue_lock.lockIrqSave();
       try {

@@ -4,7 +4,8 @@
 // blk_rq_unmap_user(). Pages out of the device's reach are bounced here; the request then holds the bounce bio.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
-import { bio_flagged, bio_segments } from './bio-iter.ts';
+import { mustQueue, mustRequest } from './argument.ts';
+import { bio_flagged, bio_segments, rq_data_dir } from './bio-iter.ts';
 import type { RqMapData } from './bio-map.ts';
 import {
   BIO_BOUNCED,
@@ -13,9 +14,7 @@ import {
   BIO_USER_MAPPED,
   type Bio,
   READ,
-  REQ_OP_READ,
   REQ_OP_WRITE,
-  WRITE,
 } from './bio-struct.ts';
 import { REQ_COPY_USER, type Request, type RequestQueue } from './blkdev.ts';
 import { EINVAL, EIO, ENOMEM, type ErrPtr, IS_ERR } from './errno.ts';
@@ -228,10 +227,6 @@ export function createBlkMap(k: Linux) {
     return mask !== 0 && iov_iter_has_gap(iter, mask);
   }
 
-  function rq_data_dir(rq: Request): number {
-    return rq.op === REQ_OP_READ ? READ : WRITE;
-  }
-
   function* linkKern(rq: Request, bio: Bio): Sleeps<number> {
     const linked = yield* bounce(rq.q, bio);
     const error = IS_ERR(linked) ? linked : append(rq, linked);
@@ -258,6 +253,8 @@ export function createBlkMap(k: Linux) {
       iter: ConstIovIter,
       gfp: number,
     ): Sleeps<number> {
+      mustQueue(q, 'blk_rq_map_user_iov');
+      mustRequest(rq, 'blk_rq_map_user_iov');
       k.cpu.mightSleep('blk_rq_map_user_iov');
       rq.map_error = 0;
       if (!iter_is_iovec(iter)) return k.ready.with(fail(rq, -EINVAL));
@@ -305,6 +302,8 @@ export function createBlkMap(k: Linux) {
       len: number,
       gfp: number,
     ): Sleeps<number> {
+      mustQueue(q, 'blk_rq_map_user');
+      mustRequest(rq, 'blk_rq_map_user');
       const i = iters.pop() ?? new IovIter();
       const iov = { iov_base: 0, iov_len: 0 };
       let error = k.iovIter.import_single_range(rq_data_dir(rq), ubuf, len, iov, i);
@@ -344,6 +343,8 @@ export function createBlkMap(k: Linux) {
      * the device, or on a stack. Several calls append. 0, -EINVAL for nothing or more than the device takes, -ENOMEM.
      */
     *blk_rq_map_kern(q: RequestQueue, rq: Request, kbuf: number, len: number, gfp: number): Sleeps<number> {
+      mustQueue(q, 'blk_rq_map_kern');
+      mustRequest(rq, 'blk_rq_map_kern');
       if (len > q.limits.max_hw_sectors * 512 || !(len > 0) || kbuf === 0) return -EINVAL;
       const reading = rq_data_dir(rq) === READ;
       const copy = !api.blk_rq_aligned(q, kbuf, len) || k.bioKern.object_is_on_stack(kbuf);

@@ -5,6 +5,7 @@
 // ended the caller is told, by a call-back or by waking it. The old interface (2.6) is in dm-io-2x.ts.
 
 import { Completion, KernelBug, type NoSleep, PAGE_SIZE, type Page, type Sleeps } from '../kernel/index.ts';
+import { badArgument } from './argument.ts';
 import { bio_data_dir } from './bio-iter.ts';
 import type { BioSet } from './bio-set.ts';
 import {
@@ -391,6 +392,8 @@ export function createDmIo(k: Linux) {
       throw new KernelBug('DMIO-03', `${num_regions} regions, not ${DM_IO_MAX_REGIONS} at most`, 'dm_io');
     for (let i = 0; i < num_regions; i++) {
       const region = where[i];
+      if (region !== undefined && (region.bdev as BlockDevice | null)?.bd_name === undefined)
+        throw badArgument(region.bdev, `the device of region ${i}`, 'dm_io');
       if (region === undefined)
         throw new KernelBug('DMIO-03', `${where.length} regions, not ${num_regions}`, 'dm_io');
       if (!(Number.isSafeInteger(region.sector) && Number.isSafeInteger(region.count) && region.count >= 0))
@@ -452,6 +455,7 @@ export function createDmIo(k: Linux) {
 
     /** Ends a client. @throws KernelBug `DMIO-19` while I/O of it is under way, or when it has ended before */
     *dm_io_client_destroy(client: DmIoClient): Sleeps<void> {
+      mustClient(client, 'dm_io_client_destroy');
       const { outstanding } = client.pool;
       if (outstanding > 0)
         throw new KernelBug('DMIO-19', `${outstanding} requests are under way`, 'dm_io_client_destroy');
@@ -475,6 +479,7 @@ export function createDmIo(k: Linux) {
       sync_error_bits: ErrorBits | null,
     ): Sleeps<number> {
       k.cpu.mightSleep('dm_io');
+      mustClient(req.client, 'dm_io');
       if (!req.client.live) throw new KernelBug('DMIO-19', 'the client has ended', 'dm_io');
       const invalid = checkMemory(req.mem);
       if (invalid !== 0) return invalid;
@@ -501,6 +506,11 @@ export function createDmIo(k: Linux) {
       return failed.any ? -EIO : 0;
     },
   };
+}
+
+/** An err-ptr is the client of who did not ask IS_ERR(). */
+function mustClient(client: DmIoClient, where: string): void {
+  if ((client as DmIoClient | null)?.live === undefined) throw badArgument(client, 'a client', where);
 }
 
 /** What a request that cannot be is told: as if region 0 had failed. */

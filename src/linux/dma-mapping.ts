@@ -5,6 +5,7 @@
 // findings of the guard. While the guard is off it is not looked at, and nothing is noted anywhere.
 
 import { KernelBug, PAGE_SIZE, type Page } from '../kernel/index.ts';
+import { mustDevice, mustPage } from './argument.ts';
 import { type Device, DMA_NONE } from './device.ts';
 import { EIO } from './errno.ts';
 import { GFP_DMA, GFP_DMA32 } from './gfp.ts';
@@ -141,12 +142,14 @@ export function createDmaMapping(k: Linux) {
 
     /** Says which addresses the device reaches: 0, or -EIO for less than the 24 bits of ISA. */
     dma_set_mask(dev: Device, mask: number): number {
+      mustDevice(dev, 'dma_set_mask');
       if (mask < LEAST_MASK) return -EIO;
       dev.dma_mask = mask;
       return 0;
     },
 
     dma_set_coherent_mask(dev: Device, mask: number): number {
+      mustDevice(dev, 'dma_set_coherent_mask');
       if (mask < LEAST_MASK) return -EIO;
       dev.coherent_dma_mask = mask;
       return 0;
@@ -180,19 +183,24 @@ export function createDmaMapping(k: Linux) {
      * dma_mapping_error() must be asked about.
      */
     dma_map_single(dev: Device, cpu_addr: number, size: number, dir: number, where = ''): number {
+      mustDevice(dev, 'dma_map_single');
       return mapPhys(dev, cpu_addr, size, dir, 'dma_map_single', where);
     },
 
     dma_unmap_single(dev: Device, addr: number, size: number, dir: number, where = ''): void {
+      mustDevice(dev, 'dma_unmap_single');
       unmapPhys(dev, addr, size, dir, 'dma_map_single', where);
     },
 
     /** As dma_map_single() for `size` bytes from `offset` on in a page. */
     dma_map_page(dev: Device, page: Page, offset: number, size: number, dir: number, where = ''): number {
+      mustDevice(dev, 'dma_map_page');
+      mustPage(page, 'dma_map_page');
       return mapPhys(dev, page.phys + offset, size, dir, 'dma_map_page', where);
     },
 
     dma_unmap_page(dev: Device, addr: number, size: number, dir: number, where = ''): void {
+      mustDevice(dev, 'dma_unmap_page');
       unmapPhys(dev, addr, size, dir, 'dma_map_page', where);
     },
 
@@ -209,6 +217,7 @@ export function createDmaMapping(k: Linux) {
      * to use, 0 when the mapping failed: nothing is mapped then.
      */
     dma_map_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): number {
+      mustDevice(dev, 'dma_map_sg');
       checkDirection(dir, 'dma_map_sg');
       let sg: Scatterlist | null = sgl;
       for (let i = 0; i < nents && sg !== null; i++) {
@@ -232,6 +241,7 @@ export function createDmaMapping(k: Linux) {
 
     /** Ends a mapping by dma_map_sg(); `nents` is what was given there, not what was returned. */
     dma_unmap_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): void {
+      mustDevice(dev, 'dma_unmap_sg');
       checkDirection(dir, 'dma_unmap_sg');
       debug?.unmapped_sg(dev, sgl, nents, dir, where);
       unmapEntries(sgl, nents, dir);
@@ -287,6 +297,7 @@ export function createDmaMapping(k: Linux) {
      * device reaches.
      */
     dma_alloc_coherent(dev: Device, size: number, gfp: number, where = ''): CoherentMemory | null {
+      mustDevice(dev, 'dma_alloc_coherent');
       const order = orderOf(size);
       if (order > MAX_ORDER) return null;
       const mask = dev.coherent_dma_mask;

@@ -1,6 +1,7 @@
 // Memory pools (include/linux/mempool.h): an allocator with a reserve, so that somebody always gets on.
 
 import { KernelBug, type Page, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
+import { badArgument } from './argument.ts';
 import { ENOMEM } from './errno.ts';
 import {
   __GFP_DIRECT_RECLAIM,
@@ -85,6 +86,8 @@ export function createMempool(k: Linux) {
 
   /** All of mempool_alloc() but the sleep: null only when it has to sleep, or to fail. */
   function tryAlloc<T extends Element>(pool: Mempool<T>, gfp: number): T | null {
+    if ((pool as Mempool<T> | null)?.elements === undefined)
+      throw badArgument(pool, 'a pool', 'mempool_alloc');
     if (gfpflags_allow_blocking(gfp)) k.mightSleep('mempool_alloc');
     if ((gfp & __GFP_ZERO) !== 0)
       k.warnings.warn('POOL-10', 'elements are never cleared: __GFP_ZERO', pool.wait.name);

@@ -5,6 +5,7 @@
 // the limits of the queue allow it.
 
 import { KernelBug } from '../kernel/index.ts';
+import { mustBio, mustRequest } from './argument.ts';
 import {
   BIO_SEG_VALID,
   type Bio,
@@ -208,6 +209,7 @@ export function createMerge(k: Linux) {
      * Returns the entries used: at most rq.nr_phys_segments, or the table overflows.
      */
     blk_rq_map_sg(q: RequestQueue, rq: Request, sgl: Scatterlist): number {
+      mustRequest(rq, 'blk_rq_map_sg');
       const last = mapBios(q, rq.bio, sgl, null);
       let entries = mapped; // filling the drain buffer may let an interrupt in, whose walk counts anew
       if (last !== null) {
@@ -239,6 +241,8 @@ export function createMerge(k: Linux) {
      * not take the result.
      */
     blk_rq_append_bio(rq: Request, bio: Bio): number {
+      mustRequest(rq, 'blk_rq_append_bio');
+      mustBio(bio, 'blk_rq_append_bio');
       const { q } = rq;
       if (rq.bio === null || rq.biotail === null) {
         api.blk_rq_bio_prep(q, rq, bio);

@@ -12,6 +12,7 @@ import {
   type Sleeps,
   type ZoneName,
 } from '../kernel/index.ts';
+import { mustPage } from './argument.ts';
 import { __GFP_DMA, __GFP_DMA32, __GFP_NOFAIL, __GFP_ZERO, gfpflags_allow_blocking } from './gfp.ts';
 import type { Linux } from './kernel.ts';
 
@@ -73,11 +74,13 @@ export function createPageAlloc(k: Linux) {
 
     /** Drops the reference that alloc_page() gave. */
     __free_page(page: Page): void {
+      mustPage(page, '__free_page');
       allocator.put(page);
     },
 
     /** Drops the reference that alloc_pages() gave; `order` is what was asked for. */
     __free_pages(page: Page, _order: number): void {
+      mustPage(page, '__free_pages');
       allocator.put(page);
     },
 
@@ -95,11 +98,13 @@ export function createPageAlloc(k: Linux) {
 
     /** One reference more, of a compound on its head. @throws KernelBug `PG-01` for a free page */
     get_page(page: Page): void {
+      mustPage(page, 'get_page');
       allocator.get(page);
     },
 
     /** One reference less; the last one frees. @throws KernelBug `PG-01` for a free page */
     put_page(page: Page): void {
+      mustPage(page, 'put_page');
       allocator.put(page);
     },
 
@@ -130,6 +135,7 @@ export function createPageAlloc(k: Linux) {
     },
 
     page_to_pfn(page: Page): number {
+      mustPage(page, 'page_to_pfn');
       return page.pfn;
     },
 
@@ -143,6 +149,7 @@ export function createPageAlloc(k: Linux) {
 
     /** Kernel address of a page. */
     page_address(page: Page): number {
+      mustPage(page, 'page_address');
       return page.phys;
     },
 
@@ -153,6 +160,7 @@ export function createPageAlloc(k: Linux) {
 
     /** Kernel address of a page; every page has one, so this never waits. */
     kmap(page: Page): number {
+      mustPage(page, 'kmap');
       return page.phys;
     },
 
@@ -160,6 +168,7 @@ export function createPageAlloc(k: Linux) {
 
     /** Fills a page with zeros. */
     clear_highpage(page: Page): void {
+      mustPage(page, 'clear_highpage');
       k.memory.fill(page.phys, 0, PAGE_SIZE);
     },
 
@@ -168,6 +177,7 @@ export function createPageAlloc(k: Linux) {
     },
 
     PageDirty(page: Page): boolean {
+      mustPage(page, 'PageDirty');
       return (page.flags & PG_dirty) !== 0;
     },
 
@@ -176,6 +186,7 @@ export function createPageAlloc(k: Linux) {
     },
 
     PageUptodate(page: Page): boolean {
+      mustPage(page, 'PageUptodate');
       return (page.flags & PG_uptodate) !== 0;
     },
 
@@ -184,6 +195,7 @@ export function createPageAlloc(k: Linux) {
     },
 
     SetPageUptodate(page: Page): void {
+      mustPage(page, 'SetPageUptodate');
       page.set(PG_uptodate);
     },
 
@@ -192,6 +204,7 @@ export function createPageAlloc(k: Linux) {
     },
 
     SetPageError(page: Page): void {
+      mustPage(page, 'SetPageError');
       page.set(PG_error);
     },
 
@@ -201,29 +214,35 @@ export function createPageAlloc(k: Linux) {
 
     /** Marks a page as changed: 1 only if it was clean. @throws KernelBug `PG-02` in interrupt context */
     set_page_dirty(page: Page): number {
+      mustPage(page, 'set_page_dirty');
       return locks.setDirty(page) ? 1 : 0;
     },
 
     /** set_page_dirty() under the page's lock; may sleep. */
     *set_page_dirty_lock(page: Page): Sleeps<number> {
+      mustPage(page, 'set_page_dirty_lock');
       return (yield* locks.setDirtyLock(page)) ? 1 : 0;
     },
 
     /** Takes the page's lock. */
     *lock_page(page: Page): Sleeps<void> {
+      mustPage(page, 'lock_page');
       if (!locks.tryLock(page)) yield* locks.lock(page);
     },
 
     trylock_page(page: Page): boolean {
+      mustPage(page, 'trylock_page');
       return locks.tryLock(page);
     },
 
     /** Any context: the end of I/O unlocks pages. */
     unlock_page(page: Page): void {
+      mustPage(page, 'unlock_page');
       locks.unlock(page);
     },
 
     *wait_on_page_locked(page: Page): Sleeps<void> {
+      mustPage(page, 'wait_on_page_locked');
       yield* locks.waitUnlocked(page);
     },
 

@@ -2,6 +2,7 @@
 // gets requests, and how they end.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
+import { mustQueue, mustRequest } from './argument.ts';
 import { BIO_QUIET, type Bio } from './bio-struct.ts';
 import {
   BLK_EH_HANDLED,
@@ -112,6 +113,7 @@ export function createRequest(k: Linux) {
   const api = {
     /** Makes it a passthrough request, with an empty command. Before anything is mapped into it. */
     blk_rq_set_block_pc(rq: Request): void {
+      mustRequest(rq, 'blk_rq_set_block_pc');
       rq.cmd_type = REQ_TYPE_BLOCK_PC;
       const { cmd } = rq;
       // Twice as fast as fill() for so few bytes.
@@ -128,6 +130,7 @@ export function createRequest(k: Linux) {
       at_head: boolean,
       done: RqEndIoFn | null,
     ): void {
+      mustRequest(rq, 'blk_execute_rq_nowait');
       if (rq.cmd_type === REQ_TYPE_FS) {
         k.warnings.warn('REQ-03', 'a request of a file system', 'blk_execute_rq_nowait');
       }
@@ -151,6 +154,7 @@ export function createRequest(k: Linux) {
 
     /** Executes a request and waits for its end. 0, or -EIO: rq.errors, rq.sense and rq.resid_len say more. */
     *blk_execute_rq(q: RequestQueue, bd_disk: Gendisk | null, rq: Request, at_head: boolean): Sleeps<number> {
+      mustRequest(rq, 'blk_execute_rq');
       const lent = rq.sense === null;
       if (lent) {
         rq.sense = rq.own_sense.fill(0);
@@ -170,6 +174,7 @@ export function createRequest(k: Linux) {
 
     /** The next request, prepared but not started; null when there is none. */
     blk_peek_request(q: RequestQueue): Request | null {
+      mustQueue(q, 'blk_peek_request');
       for (let rq = q.head; rq !== null; rq = q.head) {
         if ((rq.cmd_flags & REQ_STARTED) === 0) {
           rq.cmd_flags |= REQ_STARTED;
@@ -196,6 +201,7 @@ export function createRequest(k: Linux) {
 
     /** Takes the request out of the queue and starts its timer. */
     blk_start_request(rq: Request): void {
+      mustRequest(rq, 'blk_start_request');
       removeRequest(rq.q, rq);
       rq.q.in_flight++;
       rq.resid_len = rq.__data_len;
@@ -211,6 +217,7 @@ export function createRequest(k: Linux) {
 
     /** Puts a started request back, in front of the others. */
     blk_requeue_request(q: RequestQueue, rq: Request): void {
+      mustRequest(rq, 'blk_requeue_request');
       delTimer(rq);
       rq.complete = false;
       k.trace.block_rq_requeue(q, rq);
@@ -229,6 +236,7 @@ export function createRequest(k: Linux) {
      * same moment. Any context.
      */
     blk_complete_request(rq: Request): void {
+      mustRequest(rq, 'blk_complete_request');
       if (rq.complete) return;
       rq.complete = true;
       rq.q.softirq_done_fn?.(rq);
@@ -252,6 +260,7 @@ export function createRequest(k: Linux) {
      * Ends `nr_bytes` bytes of a request: its bios, in order, with `error` (0 or -errno). True while bytes remain.
      */
     blk_update_request(rq: Request, error: number, nr_bytes: number): boolean {
+      mustRequest(rq, 'blk_update_request');
       k.trace.block_rq_complete(rq.q, rq, nr_bytes);
       if (rq.bio === null) return false;
       if (rq.cmd_type === REQ_TYPE_FS) rq.errors = 0;
@@ -302,15 +311,18 @@ export function createRequest(k: Linux) {
 
     /** Ends a whole request. */
     blk_end_request_all(rq: Request, error: number): void {
+      mustRequest(rq, 'blk_end_request_all');
       noneLeft(api.blk_end_request(rq, error, rq.__data_len));
     },
 
     __blk_end_request_all(rq: Request, error: number): void {
+      mustRequest(rq, '__blk_end_request_all');
       noneLeft(api.__blk_end_request(rq, error, rq.__data_len));
     },
 
     /** Ends the rest of the request's first bio; true while others remain. */
     blk_end_request_cur(rq: Request, error: number): boolean {
+      mustRequest(rq, 'blk_end_request_cur');
       return api.blk_end_request(rq, error, api.blk_rq_cur_bytes(rq));
     },
 

@@ -6,6 +6,7 @@
 
 import type { Page } from '../kernel/index.ts';
 import { KernelBug } from '../kernel/index.ts';
+import { badArgument, mustPage } from './argument.ts';
 import type { Linux } from './kernel.ts';
 
 /** One entry (struct scatterlist). */
@@ -70,6 +71,7 @@ export function createScatterlist(k: Linux) {
     /** Puts `len` bytes from `offset` on in `page` into the entry. */
     sg_set_page(entry: Scatterlist, page: Page, len: number, offset: number): void {
       check(entry, 'sg_set_page');
+      mustPage(page, 'sg_set_page');
       entry.page = page;
       entry.offset = offset;
       entry.length = len;
@@ -208,5 +210,7 @@ export function createScatterlist(k: Linux) {
 }
 
 function check(entry: Scatterlist, where: string): void {
+  if ((entry as Scatterlist | null)?.initialised === undefined)
+    throw badArgument(entry, 'a scatter list', where);
   if (!entry.initialised) throw new KernelBug('sg-init', 'the scatter list is not initialised', where);
 }

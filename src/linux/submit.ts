@@ -1,6 +1,7 @@
 // Submission of bios (block/blk-core.c of 4.8): the checks, and the loop that keeps stacked drivers off the stack.
 
 import { Completion, KernelBug, type Sleeps } from '../kernel/index.ts';
+import { mustBio } from './argument.ts';
 import { bio_data_dir, bio_has_data, bio_sectors } from './bio-iter.ts';
 import { BioList, bio_list_add, bio_list_init, bio_list_merge, bio_list_pop } from './bio-list.ts';
 import {
@@ -97,6 +98,7 @@ export function createSubmit(k: Linux) {
      * bio only waits in a list until that has returned. Hold a reference to look at the bio afterwards.
      */
     *generic_make_request(bio: Bio): Sleeps<void> {
+      mustBio(bio, 'generic_make_request');
       k.cpu.mightSleep('generic_make_request');
       const refused = refusal(bio);
       if (refused <= 0) {
@@ -129,6 +131,7 @@ export function createSubmit(k: Linux) {
 
     /** generic_make_request() with accounting: for who made the bio. */
     *submit_bio(bio: Bio): Sleeps<void> {
+      mustBio(bio, 'submit_bio');
       account(bio);
       yield* api.generic_make_request(bio);
     },
@@ -138,6 +141,7 @@ export function createSubmit(k: Linux) {
      * Never under a make_request function: the bio would wait for its own submitter.
      */
     *submit_bio_wait(bio: Bio): Sleeps<number> {
+      mustBio(bio, 'submit_bio_wait');
       const done = new Completion(k.scheduler, 'submit_bio_wait');
       bio.bi_private = done;
       bio.bi_end_io = () => done.complete();
