@@ -240,7 +240,9 @@ export function createDmIo(k: Linux) {
       case DM_IO_KMEM:
         found(dp, k.pageAlloc.virt_to_page(dp.addr), dp.addr % PAGE_SIZE, PAGE_SIZE - (dp.addr % PAGE_SIZE));
         return;
-      default: {
+      case DM_IO_BIO:
+      case DM_IO_BVEC:
+      case undefined: {
         while (dp.vecs[dp.index]?.bv_len === 0) dp.index++;
         const vec = dp.vecs[dp.index];
         found(dp, vec?.bv_page ?? null, (vec?.bv_offset ?? 0) + dp.offset, (vec?.bv_len ?? 0) - dp.offset);

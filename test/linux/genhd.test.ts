@@ -189,7 +189,7 @@ test('rq_for_each_segment() goes over all bios of a request', async () => {
   if (typeof rq === 'number') throw new Error('no request');
   for (const pages of [2, 1]) assert.is(linux.blk_rq_append_bio(rq, bioOf(linux, pages, 512)), 0);
   const seen: number[] = [];
-  rq_for_each_segment(rq, (vec, iter) => seen.push(vec.bv_len, iter.bi_idx));
+  rq_for_each_segment(rq, (vec, iter) => void seen.push(vec.bv_len, iter.bi_idx));
   assert.equal(seen, [512, 0, 512, 1, 512, 0]);
   const directions = [REQ_OP_READ, REQ_OP_WRITE, REQ_OP_DISCARD].map((op) => {
     rq.op = op;
