@@ -64,9 +64,10 @@ export function pattern(bytes: number, seed: number): Uint8Array {
 export function pageList({ linux }: Pick<Rig, 'linux'>, bytes: Uint8Array, offset = 0) {
   const { allocator, memory } = linux.kernel;
   const pages: Page[] = [];
+  const holes: Page[] = [];
   for (let at = -offset; at < bytes.length; at += PAGE_SIZE) {
     const page = must(allocator.alloc({ tag: 'test' }));
-    allocator.alloc({ tag: 'hole' });
+    holes.push(must(allocator.alloc({ tag: 'hole' })));
     const from = Math.max(at, 0);
     memory.fill(page.phys, 0xee, PAGE_SIZE);
     memory.writeBytes(page.phys + from - at, bytes.subarray(from, at + PAGE_SIZE));
@@ -74,7 +75,7 @@ export function pageList({ linux }: Pick<Rig, 'linux'>, bytes: Uint8Array, offse
   }
   let pl: PageList | null = null;
   for (const page of [...pages].reverse()) pl = { next: pl, page };
-  return { pages, pl: must(pl) };
+  return { pages, pl: must(pl), holes };
 }
 
 /** What the pages hold from `offset` of the first one on. */
