@@ -2,7 +2,7 @@
 
 import { EEXIST } from './errno.ts';
 import { KernelBug } from './errors.ts';
-import { type Page, PG_dirty, pageName } from './page.ts';
+import { PAGE_SHIFT, type Page, PG_dirty, PG_lru, pageName } from './page.ts';
 import type { Sleeps } from './task.ts';
 import type { Vma } from './vma.ts';
 
@@ -35,6 +35,8 @@ export class Inode {
   /** Length in bytes; `truncate` of the memory manager changes it. */
   size: number;
   readonly mapping: AddressSpaceMapping;
+  /** Block size of its file system, as a power of two, at most that of a page (Linux: i_blkbits). */
+  blkbits = PAGE_SHIFT;
   /** The file system's. */
   private: unknown = null;
 
@@ -89,7 +91,7 @@ export class AddressSpaceMapping {
       throw new KernelBug('page-cache', 'the page is not in this cache', pageName(page));
     this.pages.delete(page.index);
     page.mapping = null;
-    page.clear(PG_dirty);
+    page.clear(PG_dirty | PG_lru);
   }
 
   /** Marks a page as changed, as its file system wants it; true only if it was clean. */

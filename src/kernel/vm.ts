@@ -113,19 +113,28 @@ export class VirtualMemory {
       readpage === undefined ? { ...this.cachePages, zero: true } : this.cachePages,
     );
     if (page === null) return -ENOMEM;
-    this.locks.tryLock(page); // nobody else knows it
-    if (mapping.add(page, index) !== 0) {
-      this.locks.unlock(page);
+    if (this.enterCache(mapping, page, index) !== 0) {
       this.allocator.put(page);
       return 0;
     }
-    this.mappings.add(mapping);
     if (readpage === undefined) {
       page.set(PG_uptodate);
       this.locks.unlock(page);
       return 0;
     }
     return yield* readpage(mapping.host, page);
+  }
+
+  /**
+   * Locks a page that nobody else knows and puts it into a cache, which takes over the caller's reference.
+   * @returns 0, or -EEXIST, the page unlocked, when there is one at that index
+   */
+  enterCache(mapping: AddressSpaceMapping, page: Page, index: number): number {
+    this.locks.tryLock(page);
+    const error = mapping.add(page, index);
+    if (error === 0) this.mappings.add(mapping);
+    else this.locks.unlock(page);
+    return error;
   }
 
   /**

@@ -18,6 +18,7 @@ export const EFAULT = 14;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const ENODEV = 19;
+export const ENOTDIR = 20;
 export const EINVAL = 22;
 export const ENOSPC = 28;
 export const EROFS = 30;
@@ -26,6 +27,7 @@ export const ENODATA = 61;
 export const ENOLINK = 67;
 export const EOPNOTSUPP = 95;
 export const ETIMEDOUT = 110;
+export const ESTALE = 116;
 export const EREMOTEIO = 121;
 export const EHWPOISON = 133;
 /** Never reaches user space: the system call is to be restarted. */
@@ -51,6 +53,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EBUSY]: 'EBUSY',
   [EEXIST]: 'EEXIST',
   [ENODEV]: 'ENODEV',
+  [ENOTDIR]: 'ENOTDIR',
   [EINVAL]: 'EINVAL',
   [ENOSPC]: 'ENOSPC',
   [EROFS]: 'EROFS',
@@ -59,6 +62,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ENOLINK]: 'ENOLINK',
   [EOPNOTSUPP]: 'EOPNOTSUPP',
   [ETIMEDOUT]: 'ETIMEDOUT',
+  [ESTALE]: 'ESTALE',
   [EREMOTEIO]: 'EREMOTEIO',
   [EHWPOISON]: 'EHWPOISON',
   [ERESTARTSYS]: 'ERESTARTSYS',

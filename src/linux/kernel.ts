@@ -21,11 +21,16 @@ import { createBioSet } from './bio-set.ts';
 import { createBlkCore } from './blk-core.ts';
 import { createBlkMap } from './blk-map.ts';
 import { createBlkMap3x } from './blk-map-3x.ts';
+import { createBlockDev } from './block-dev.ts';
 import { createBounce } from './bounce.ts';
 import { createDmIo } from './dm-io.ts';
 import { createDmIo2x } from './dm-io-2x.ts';
+import { createBuffer } from './buffer.ts';
+import { createBufferPage } from './buffer-page.ts';
 import { createDmaDebug } from './dma-debug.ts';
 import { createDmaMapping } from './dma-mapping.ts';
+import { createExt2 } from './ext2.ts';
+import { createExt2Inode } from './ext2-inode.ts';
 import { LinuxFaults } from './faults.ts';
 import { createGenhd } from './genhd.ts';
 import { createGup } from './gup.ts';
@@ -34,7 +39,10 @@ import { createIrq } from './irq.ts';
 import { createKmalloc } from './kmalloc.ts';
 import { createMempool } from './mempool.ts';
 import { createMerge } from './merge.ts';
+import { createMpage } from './mpage.ts';
 import { createPageAlloc } from './page-alloc.ts';
+import { createPageWriteback } from './page-writeback.ts';
+import { createPagemap } from './pagemap.ts';
 import { createPlug } from './plug.ts';
 import { createRequest } from './request.ts';
 import { createRequest3x } from './request-3x.ts';
@@ -86,6 +94,14 @@ const subjects = {
   sd: createSd,
   dmIo: createDmIo,
   dmIo2x: createDmIo2x,
+  pagemap: createPagemap,
+  buffer: createBuffer,
+  bufferPage: createBufferPage,
+  blockDev: createBlockDev,
+  pageWriteback: createPageWriteback,
+  mpage: createMpage,
+  ext2Inode: createExt2Inode,
+  ext2: createExt2,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -124,6 +140,14 @@ function flatten(k: Linux) {
     ...k.sd,
     ...k.dmIo,
     ...k.dmIo2x,
+    ...k.pagemap,
+    ...k.buffer,
+    ...k.bufferPage,
+    ...k.blockDev,
+    ...k.pageWriteback,
+    ...k.mpage,
+    ...k.ext2Inode,
+    ...k.ext2,
   };
 }
 

@@ -29,6 +29,8 @@ const STATEMENTS: readonly (readonly [group: string, first: number, last: number
   ['GUP-', 1, 28],
   ['PG-', 1, 2],
   ['DMIO-', 1, 19],
+  ['MPAGE-', 1, 15],
+  ['BRFP-', 1, 5],
   ['DMA-', 1, 9],
 ];
 
