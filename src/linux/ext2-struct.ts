@@ -109,9 +109,9 @@ export class Ext2SuperBlock implements SuperBlock {
     return (EXT2_NDIR_BLOCKS + n + n * n + n * n * n) * this.s_blocksize;
   }
 
-  /** Whether a pointer points into the file system. */
+  /** Whether a pointer points into the file system; 0 is the pointer of a hole, also where block 0 is a block. */
   holds(block: number): boolean {
-    return block >= this.s_first_data_block && block < this.s_blocks_count;
+    return block > 0 && block >= this.s_first_data_block && block < this.s_blocks_count;
   }
 }
 

@@ -30,11 +30,12 @@ export class MemoryDevice extends TestDevice {
   readonly blocksize: number;
   readonly #linux: LinuxApi;
 
-  constructor(linux: LinuxApi, blocksize: number, blocks: number) {
+  /** @param content its bytes, or how many blocks it has, block n filled with n + 1 */
+  constructor(linux: LinuxApi, blocksize: number, content: number | Uint8Array) {
     super('memory');
     this.#linux = linux;
     this.blocksize = blocksize;
-    this.bytes = Uint8Array.from({ length: blocks * blocksize }, (_, i) => 1 + Math.floor(i / blocksize));
+    this.bytes = typeof content === 'number' ? numbered(content, blocksize) : content;
     this.nr_sects = this.bytes.length / 512;
     const device = this;
     this.q.make_request_fn = function* (_q, bio) {
@@ -76,6 +77,10 @@ export class MemoryDevice extends TestDevice {
     });
     this.#linux.bio_endio(bio);
   }
+}
+
+function numbered(blocks: number, blocksize: number): Uint8Array {
+  return Uint8Array.from({ length: blocks * blocksize }, (_, i) => 1 + Math.floor(i / blocksize));
 }
 
 export interface FileOptions {
