@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { driverRow, SPAN } from './driver.ts';
 import { linuxRow } from './linux.ts';
 import { measure, type Pair, type Row } from './measure.ts';
+import { mpageRow } from './mpage.ts';
 import { type RawCopy, rawCopy } from './raw.ts';
 import { restoreRow } from './restore.ts';
 
@@ -27,7 +28,8 @@ const SIZES = { '4 KiB': 4 * KIB, '128 KiB': 128 * KIB, '1 MiB': MIB } as const;
 /** Bytes of one round. */
 const ROUND = { [4 * KIB]: SPAN, [128 * KIB]: 4 * SPAN, [MIB]: 8 * SPAN };
 
-type Make = (raw: RawCopy, name: string) => Promise<Pair>;
+/** Null: the row cannot be measured here, and has said why. */
+type Make = (raw: RawCopy, name: string) => Promise<Pair | null>;
 
 function controllerRows(): Record<string, Make> {
   const rows: Record<string, Make> = {};
@@ -59,12 +61,13 @@ const ROWS: Readonly<Record<string, Make>> = {
     linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE }),
   'Linux, 1 MiB bounced by swiotlb, depth 1': (raw, name) =>
     linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE, bounce: 'swiotlb' }),
+  'mpage over a 64 MiB ext2 file': (raw, name) => mpageRow(name, raw),
 };
 
 const ROW = '--row';
 
 /** Measures a row in a process of its own: what the engine learns from one machine slows the next one down. */
-function measureApart(name: string): Row {
+function measureApart(name: string): Row | null {
   process.stderr.write(`measuring: ${name}\n`);
   const [, script = ''] = process.argv;
   const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, script, ROW, name], {
@@ -72,13 +75,14 @@ function measureApart(name: string): Row {
     encoding: 'utf8',
   });
   if (status !== 0) throw new Error(`the row "${name}" failed`);
-  return JSON.parse(stdout) as Row; // written below, by the other process
+  return JSON.parse(stdout) as Row | null; // written below, by the other process
 }
 
 async function measureHere(name: string): Promise<void> {
   const make = ROWS[name];
   if (make === undefined) throw new Error(`there is no row "${name}"`);
-  process.stdout.write(JSON.stringify(measure(await make(await rawCopy(SPAN), name))));
+  const pair = await make(await rawCopy(SPAN), name);
+  process.stdout.write(JSON.stringify(pair === null ? null : measure(pair)));
 }
 
 function report(rows: readonly Row[]): void {
@@ -102,5 +106,5 @@ if (first === ROW) await measureHere(second);
 else {
   const words = process.argv.slice(2).filter((word) => word !== '--json');
   const names = Object.keys(ROWS).filter((name) => words.every((word) => name.includes(word)));
-  report(names.map(measureApart));
+  report(names.map(measureApart).filter((row) => row !== null));
 }

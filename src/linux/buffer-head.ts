@@ -3,7 +3,6 @@
 // buffer-page.ts.
 
 import {
-  type AddressSpaceMapping,
   type Inode,
   KernelBug,
   type NoSleep,
@@ -63,8 +62,6 @@ export class BufferHead {
   b_bdev: BlockDevice | null = null;
   b_end_io: BhEndIo | null = null;
   b_private: unknown = null;
-  /** The cache whose file has dirtied it: where an error of writing it is noted. */
-  b_assoc_map: AddressSpaceMapping | null = null;
   /** References: its page keeps its buffers while there are any. */
   b_count = 0;
   /** Sleepers for its lock; made when first needed. */
@@ -78,7 +75,6 @@ export class BufferHead {
     this.b_bdev = null;
     this.b_end_io = null;
     this.b_private = null;
-    this.b_assoc_map = null;
   }
 }
 
