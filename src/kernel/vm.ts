@@ -257,8 +257,8 @@ export class VirtualMemory {
 
   private *dropPage(mapping: AddressSpaceMapping, page: Page): Sleeps<void> {
     this.allocator.get(page);
-    yield* this.locks.lock(page);
-    yield* this.locks.waitWriteback(page);
+    if (!this.locks.tryLock(page)) yield* this.locks.lock(page);
+    if (page.has(PG_writeback)) yield* this.locks.waitWriteback(page);
     if (page.mapping === mapping) {
       if (page._mapcount > 0) this.unmapEverywhere(mapping, page);
       if (mapping.ops.invalidatePage !== undefined) yield* mapping.ops.invalidatePage(page);
