@@ -246,7 +246,9 @@ test('BRFP-05 submit_bh of a buffer that is not locked, not mapped or has no end
   );
   assertBug(
     'BRFP-05',
-    submit((bh) => Object.assign(bh, { b_end_io: null })),
+    submit((bh) => {
+      bh.b_end_io = null;
+    }),
   );
 });
 
