@@ -281,6 +281,23 @@ export function createMpage(k: Linux) {
     else io.last_block_in_bio = io.first_block + blocks_per_page - 1;
   }
 
+  /**
+   * The usual page of a long file: inside of the latest mapping, not its last, and right behind what is gathered. What
+   * readPage() would do with it, without a generator; false: it is another kind of page.
+   */
+  function readNext(io: Mpage, page: Page): boolean {
+    const { bio, map_bh, blocksize, blocks_per_page } = io;
+    if (bio === null || !buffer_mapped(map_bh) || page_has_buffers(page)) return false;
+    const skipped = page.index * blocks_per_page - io.first_logical_block;
+    const left = Math.floor(map_bh.b_size / blocksize) - skipped;
+    if (skipped <= 0 || left <= blocks_per_page) return false;
+    if (map_bh.b_blocknr + skipped !== io.last_block_in_bio + 1) return false;
+    if (k.bio3x.bio_add_page(bio, page, PAGE_SIZE, 0) !== PAGE_SIZE) return false;
+    page.set(PG_mappedtodisk);
+    io.last_block_in_bio += blocks_per_page;
+    return true;
+  }
+
   function* readConfused(io: Mpage, page: Page): Sleeps<void> {
     yield* submit(io);
     if (page.has(PG_uptodate)) locks.unlock(page);
@@ -410,8 +427,8 @@ export function createMpage(k: Linux) {
         const page = pages.takePrev();
         if (page === null)
           throw new KernelBug('MPAGE-01', `${left} pages fewer than were told`, 'mpage_readpages');
-        if (k.pagemap.add_to_page_cache_lru(page, mapping, page.index, GFP_KERNEL) === 0)
-          yield* readPage(io, page, left);
+        const error = k.pagemap.add_to_page_cache_lru(page, mapping, page.index, GFP_KERNEL);
+        if (error === 0 && !readNext(io, page)) yield* readPage(io, page, left);
         allocator.put(page);
       }
       if (!pages.empty)

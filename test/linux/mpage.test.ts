@@ -249,6 +249,13 @@ test('MPAGE-06 of a page with a hole at its end the mapped part is read, and tha
   assert.equal(file.contents(1), [4, 5, 'hole', 'hole']);
 });
 
+test('MPAGE-06 what is behind the hole is never part of the same bio, not even where it would fit', async () => {
+  const { file, device, read } = await rig({ blocks: [0, 1, 2, 3, 4, 5, null, null, 8, 9, 10, 11] }, 1024);
+  read(0, 1, 2);
+  assert.equal(device.take(), ['0-5', '8-11']);
+  assert.equal(file.contents(2), [8, 9, 10, 11]);
+});
+
 // ---- confused
 
 async function confusedBy(
