@@ -143,10 +143,9 @@ export class VirtualMemory {
    */
   *getPage(inode: Inode, index: number): Sleeps<Page | number> {
     const { mapping } = inode;
-    for (let reads = 0; ; reads++) {
+    for (;;) {
       const page = mapping.find(index);
       if (page === null) {
-        if (reads > 0) return -EIO;
         const error = yield* this.readPage(mapping, index);
         if (error !== 0) return error;
         continue;
