@@ -175,7 +175,8 @@ export function createExt2Inode(k: Linux) {
       }
       const raw = yield* readRaw(sb, ino);
       if (typeof raw === 'number') return raw;
-      const inode = makeInode(sb, ino, raw.at);
+      // Another task may have made it while this one read.
+      const inode = sb.inodes.get(ino) ?? makeInode(sb, ino, raw.at);
       k.buffer.put_bh(raw.bh);
       if (typeof inode !== 'number') sb.inodes.set(ino, inode);
       return inode;

@@ -315,6 +315,17 @@ test('__bread of a block that cannot be read, is beyond the end, or has a size t
   });
 });
 
+test('in the last page of a device only what the device has is mapped', async () => {
+  const { linux } = await rig({ blocks: [] });
+  const device = new MemoryDevice(linux, KIB, 5);
+  inTask(linux, function* () {
+    const bh = must(yield* linux.__bread(device, 4, KIB));
+    assert.equal(buffersOf(must(bh.b_page)).map(buffer_mapped), [true, false, false, false]);
+    linux.brelse(bh);
+    assert.is(yield* linux.__getblk(device, 5, KIB), null);
+  });
+});
+
 test('set_blocksize forgets what is cached; no size below the device has', async () => {
   const { linux, device } = await rig({ blocks: [] });
   device.q.limits.logical_block_size = KIB;

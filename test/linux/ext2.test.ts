@@ -17,6 +17,7 @@ import {
   type GetBlock,
   IS_ERR,
   type LinuxApi,
+  type LinuxOptions,
   PageList,
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
@@ -90,13 +91,18 @@ function imageOf(block: number): Uint8Array {
 }
 
 /** A kernel with the image on a disk of a controller. */
-async function machineWith(kind: string, image: Uint8Array, options: { readonly sectorBytes?: 4096 } = {}) {
+async function machineWith(
+  kind: string,
+  image: Uint8Array,
+  options: { readonly sectorBytes?: 4096; readonly linux?: LinuxOptions } = {},
+) {
   const machine = await createMachine({ diskBytes: 4 * MIB });
   const controller = machine.addController({ kind });
-  const disk = machine.addDisk({ bytes: image.length, ...options });
+  const { sectorBytes = 512 } = options;
+  const disk = machine.addDisk({ bytes: image.length, sectorBytes });
   disk.write(0, image);
   controller.attach(disk, 0);
-  const linux = bootLinux(machine);
+  const linux = bootLinux(machine, options.linux);
   const [gendisk] = linux.scsi_add_host(controller).disks as [Gendisk];
   return { machine, linux, bdev: gendisk.part0 };
 }
@@ -161,6 +167,36 @@ test('a disk with sectors of 4 KiB: blocks of 4 KiB can be read, smaller ones no
     });
   }
 });
+
+for (const kind of ['ahci', 'nvme']) {
+  test(`readers of the same files at once, with interrupts wherever they may come (${kind})`, async () => {
+    for (const seed of [1, 2, 3]) {
+      const options = { accessChance: 0.5, order: 'seeded', seed, trackSleeps: true } as const;
+      const { machine, linux, bdev } = await machineWith(kind, imageOf(KIB), { linux: options });
+      const { scheduler, memory, vm } = linux.kernel;
+      const sb = ok(scheduler.complete('mount', () => linux.ext2_fill_super(bdev)));
+      const shape = shapes(KIB).holes as Shape;
+      function* reader(): Sleeps<void> {
+        const { mapping } = ok(yield* linux.ext2_namei(sb, 'holes'));
+        for (let index = 0; index < shape.size / PAGE_SIZE; index++) {
+          if (index % 4 === 0) yield* linux.__do_page_cache_readahead(mapping, index, 4);
+          const page = ok(yield* linux.read_mapping_page(mapping, index));
+          assert.ok(memory.equals(page.phys, shape.page(index)), `bytes of page ${index}`);
+          linux.put_page(page);
+        }
+      }
+      scheduler.complete('all', function* () {
+        const readers = run(0, 4).map((i) => scheduler.spawn(`reader ${i}`, reader));
+        yield* scheduler.delay(30_000);
+        yield* vm.dropCache(ok(yield* linux.ext2_namei(sb, 'holes')));
+        for (const task of readers) yield* scheduler.join(task);
+        yield* linux.ext2_put_super(sb);
+      });
+      assert.equal([machine.guard.findings(), linux.kernel.warnings.all], [[], []]);
+      assert.equal([objects(linux, 'buffer_head'), linux.kernel.allocator.usage().get('cache') ?? 0], [0, 0]);
+    }
+  });
+}
 
 // ---- the order of submission
 
