@@ -21,7 +21,7 @@ export { IRQ_HANDLED, IRQ_NONE, IRQF_SHARED, type IrqHandler } from './irq.ts';
 export { bootLinux, type Linux, type LinuxApi, type LinuxOptions } from './kernel.ts';
 export { Mempool } from './mempool.ts';
 export { WB_SYNC_ALL, WB_SYNC_NONE, WritebackControl, type WritePage } from './page-writeback.ts';
-export { type AddressSpaceOperations, PageList } from './pagemap.ts';
+export { type AddressSpaceOperations, LruList } from './pagemap.ts';
 export { BLK_MAX_REQUEST_COUNT, BlkPlug } from './plug.ts';
 export { Scatterlist, type SgTable } from './scatterlist.ts';
 export type { AttachOptions, ScsiHost } from './sd.ts';

@@ -39,7 +39,7 @@ import { EAGAIN, EIO } from './errno.ts';
 import { __GFP_HIGH, GFP_KERNEL, GFP_NOFS } from './gfp.ts';
 import type { Linux } from './kernel.ts';
 import type { WritebackControl } from './page-writeback.ts';
-import type { AddressSpaceOperations, PageList } from './pagemap.ts';
+import type { AddressSpaceOperations, LruList } from './pagemap.ts';
 import { BlkPlug } from './plug.ts';
 
 /** One call of mpage, and the page that it is at. Used again by later calls. */
@@ -418,7 +418,7 @@ export function createMpage(k: Linux) {
      */
     *mpage_readpages(
       mapping: AddressSpaceMapping,
-      pages: PageList,
+      pages: LruList,
       nr_pages: number,
       get_block: GetBlock,
     ): Sleeps<number> {

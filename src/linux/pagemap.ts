@@ -21,7 +21,7 @@ import { BlkPlug } from './plug.ts';
 /** What a file system of Linux does for its page cache beside what every kernel's does. */
 export interface AddressSpaceOperations extends MappingOps {
   /** Starts reads of all pages of the list that are not cached yet, and empties it. */
-  readonly readpages?: (mapping: AddressSpaceMapping, pages: PageList, nr_pages: number) => Sleeps<number>;
+  readonly readpages?: (mapping: AddressSpaceMapping, pages: LruList, nr_pages: number) => Sleeps<number>;
   /** Starts writing a locked page whose dirty flag is cleared already; unlocks it. */
   readonly writepage?: (page: Page, wbc: WritebackControl) => Sleeps<number>;
 }
@@ -30,7 +30,7 @@ export interface AddressSpaceOperations extends MappingOps {
  * Pages in a row (struct list_head through page->lru). The next one of the list is the page that was added last, the
  * previous one, at the tail, the one that was added first: added in ascending order the tail has the lowest index.
  */
-export class PageList {
+export class LruList {
   readonly #pages: (Page | null)[] = [];
   /** Place of the tail in the array; what lies before has been taken. */
   #tail = 0;
@@ -97,12 +97,12 @@ export function createPagemap(k: Linux) {
     }
   }
 
-  function putAll(pages: PageList): void {
+  function putAll(pages: LruList): void {
     for (let page = pages.takePrev(); page !== null; page = pages.takePrev()) allocator.put(page);
   }
 
   /** Takes the first page of a list into the cache; null when it is cached already. The list's reference is gone. */
-  function takeIn(mapping: AddressSpaceMapping, pages: PageList): Page | null {
+  function takeIn(mapping: AddressSpaceMapping, pages: LruList): Page | null {
     const page = pages.takePrev();
     if (page === null) throw new KernelBug('MPAGE-01', 'fewer pages in the list than were told', 'readpages');
     const error = add(page, mapping, page.index);
@@ -110,7 +110,7 @@ export function createPagemap(k: Linux) {
     return error === 0 ? page : null;
   }
 
-  function* readPages(mapping: AddressSpaceMapping, pages: PageList): Sleeps<number> {
+  function* readPages(mapping: AddressSpaceMapping, pages: LruList): Sleeps<number> {
     const ops: AddressSpaceOperations = mapping.ops;
     const plug = new BlkPlug();
     k.plug.blk_start_plug(plug);
@@ -132,7 +132,7 @@ export function createPagemap(k: Linux) {
     mapping: AddressSpaceMapping,
     offset: number,
     nr_to_read: number,
-    list: PageList,
+    list: LruList,
   ): Sleeps<number> {
     const end = Math.min(offset + nr_to_read, Math.ceil(mapping.host.size / PAGE_SIZE));
     for (let index = offset; index < end; index++) {
@@ -208,7 +208,7 @@ export function createPagemap(k: Linux) {
      */
     *read_cache_pages<T>(
       mapping: AddressSpaceMapping,
-      pages: PageList,
+      pages: LruList,
       filler: (data: T, page: Page) => Sleeps<number>,
       data: T,
     ): Sleeps<number> {
@@ -224,7 +224,7 @@ export function createPagemap(k: Linux) {
     },
 
     /** Drops the references of a list, and empties it. */
-    put_pages_list(pages: PageList): void {
+    put_pages_list(pages: LruList): void {
       putAll(pages);
     },
 
@@ -237,7 +237,7 @@ export function createPagemap(k: Linux) {
       offset: number,
       nr_to_read: number,
     ): Sleeps<number> {
-      return yield* readahead(mapping, offset, nr_to_read, new PageList());
+      return yield* readahead(mapping, offset, nr_to_read, new LruList());
     },
 
     /** __do_page_cache_readahead() in pieces of 2 MiB. */
@@ -247,7 +247,7 @@ export function createPagemap(k: Linux) {
       nr_to_read: number,
     ): Sleeps<number> {
       let started = 0;
-      const list = new PageList();
+      const list = new LruList();
       for (let done = 0; done < nr_to_read; done += READ_CHUNK) {
         started += yield* readahead(mapping, offset + done, Math.min(READ_CHUNK, nr_to_read - done), list);
       }

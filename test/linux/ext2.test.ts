@@ -18,7 +18,7 @@ import {
   IS_ERR,
   type LinuxApi,
   type LinuxOptions,
-  PageList,
+  LruList,
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert, type Body, suite } from '../run/suite.ts';
@@ -227,7 +227,7 @@ async function orderOf(block: number, boundary: boolean) {
       if (!boundary) clear_buffer_boundary(args[2]);
       return error;
     };
-    const list = new PageList();
+    const list = new LruList();
     for (const index of run(0, (16 * block) / PAGE_SIZE)) {
       const page = must(linux.kernel.allocator.alloc({ tag: 'cache' }));
       page.index = index;

@@ -11,7 +11,7 @@ import {
   bio_sectors,
   EIO,
   type LinuxApi,
-  PageList,
+  LruList,
   READ,
   set_buffer_boundary,
 } from '../../src/linux/index.ts';
@@ -157,8 +157,8 @@ export class TestFile {
   }
 
   /** Fresh pages for these indexes in a list, as readahead makes it. */
-  list(...indexes: number[]): PageList {
-    const list = new PageList();
+  list(...indexes: number[]): LruList {
+    const list = new LruList();
     for (const index of indexes) {
       const page = must(this.#linux.kernel.allocator.alloc({ tag: 'cache' }));
       page.index = index;

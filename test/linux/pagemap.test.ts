@@ -7,7 +7,7 @@ import {
   PG_writeback,
   type Sleeps,
 } from '../../src/kernel/index.ts';
-import { EEXIST, EIO, GFP_KERNEL, PageList, WritebackControl } from '../../src/linux/index.ts';
+import { EEXIST, EIO, GFP_KERNEL, LruList, WritebackControl } from '../../src/linux/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { MemoryDevice, run, TestFile } from './file.ts';
 import { assertBug, boot, inTask, must } from './help.ts';
@@ -127,7 +127,7 @@ test('put_pages_list drops a reference of each page', async () => {
 });
 
 test('a list used again and again stays in order', () => {
-  const list = new PageList();
+  const list = new LruList();
   assert.equal([list.prev, list.takePrev(), list.empty], [null, null, true]);
 });
 
