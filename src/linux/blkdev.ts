@@ -263,6 +263,8 @@ export class Gendisk {
   private_data: unknown = null;
   /** The whole disk as a block device, partition 0. */
   readonly part0: DiskDevice;
+  /** Its partitions by number, 1 and up. See partition.ts. */
+  readonly part_tbl = new Map<number, Partition>();
 
   constructor(disk_name: string, queue: RequestQueue) {
     this.disk_name = disk_name;
@@ -308,5 +310,37 @@ export class DiskDevice implements BlockDevice<RequestQueue> {
 
   get queue(): RequestQueue {
     return this.bd_disk.queue;
+  }
+}
+
+/** A partition of a disk as bios name it in bi_bdev (struct hd_struct). Made by add_partition(). */
+export class Partition implements BlockDevice<RequestQueue> {
+  readonly bd_contains: DiskDevice;
+  readonly partno: number;
+  readonly start_sect: number;
+  readonly nr_sects: number;
+  readonly dkstats = new DiskStats();
+  /** False once delete_partition() has taken it away: bios for it fail then. */
+  live = true;
+
+  constructor(disk: Gendisk, partno: number, start_sect: number, nr_sects: number) {
+    this.bd_contains = disk.part0;
+    this.partno = partno;
+    this.start_sect = start_sect;
+    this.nr_sects = nr_sects;
+  }
+
+  get bd_disk(): Gendisk {
+    return this.bd_contains.bd_disk;
+  }
+
+  /** `sda1`, but `nvme0n1p1` behind a name that ends with a digit. */
+  get bd_name(): string {
+    const { disk_name } = this.bd_disk;
+    return `${disk_name}${/\d$/.test(disk_name) ? 'p' : ''}${this.partno}`;
+  }
+
+  get queue(): RequestQueue | null {
+    return this.live ? this.bd_disk.queue : null;
   }
 }

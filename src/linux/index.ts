@@ -22,6 +22,7 @@ export { bootLinux, type Linux, type LinuxApi, type LinuxOptions } from './kerne
 export { Mempool } from './mempool.ts';
 export { WB_SYNC_ALL, WB_SYNC_NONE, WritebackControl, type WritePage } from './page-writeback.ts';
 export { type AddressSpaceOperations, LruList } from './pagemap.ts';
+export { DISK_MAX_PARTS } from './partition.ts';
 export { BLK_MAX_REQUEST_COUNT, BlkPlug } from './plug.ts';
 export { Scatterlist, type SgTable } from './scatterlist.ts';
 export type { AttachOptions, ScsiHost } from './sd.ts';

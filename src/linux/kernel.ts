@@ -43,6 +43,7 @@ import { createMpage } from './mpage.ts';
 import { createPageAlloc } from './page-alloc.ts';
 import { createPageWriteback } from './page-writeback.ts';
 import { createPagemap } from './pagemap.ts';
+import { createPartition } from './partition.ts';
 import { createPlug } from './plug.ts';
 import { createRequest } from './request.ts';
 import { createRequest3x } from './request-3x.ts';
@@ -98,6 +99,7 @@ const subjects = {
   buffer: createBuffer,
   bufferPage: createBufferPage,
   blockDev: createBlockDev,
+  partition: createPartition,
   pageWriteback: createPageWriteback,
   mpage: createMpage,
   ext2Inode: createExt2Inode,
@@ -144,6 +146,7 @@ function flatten(k: Linux) {
     ...k.buffer,
     ...k.bufferPage,
     ...k.blockDev,
+    ...k.partition,
     ...k.pageWriteback,
     ...k.mpage,
     ...k.ext2Inode,
