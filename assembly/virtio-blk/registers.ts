@@ -233,22 +233,25 @@ export function writeLegacy(d: VirtioBlk, at: u32, size: u32, value: u32): void 
   if (size == 4) {
     if (at == <u32>LEGACY_DRIVER_FEATURES) acceptLegacy(d, value);
     else if (at == <u32>LEGACY_QUEUE_ADDRESS) placeLegacy(d, value);
-  } else if (size == 2) {
-    value &= 0xffff;
+  } else if (at == <u32>LEGACY_STATUS) {
+    if (size != 1) return;
+    if ((value & 0xff) == 0) resetDevice(d);
+    else d.status |= value & 0xff & ~(VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK);
+  } else {
+    // A byte stands for the whole word: there are drivers that select queues by bytes.
+    value &= size == 1 ? 0xff : 0xffff;
     if (at == <u32>LEGACY_QUEUE_SELECT) d.queueSelect = value;
     else if (at == <u32>LEGACY_QUEUE_NOTIFY) notify(d, value);
     else if (at == <u32>LEGACY_CONFIG_VECTOR) d.configVector = vectorOf(d, value);
     else if (at == <u32>LEGACY_QUEUE_VECTOR && d.queueSelect < d.queueCount)
       queueAt(d, d.queueSelect).vector = vectorOf(d, value);
-  } else if (at == <u32>LEGACY_STATUS) {
-    if ((value & 0xff) == 0) resetDevice(d);
-    else d.status |= value & 0xff & ~(VIRTIO_NEEDS_RESET | VIRTIO_FEATURES_OK);
   }
 }
 
 /** Features that are not offered cannot be accepted; there is no FEATURES_OK to refuse them. */
 function acceptLegacy(d: VirtioBlk, value: u32): void {
-  if ((d.status & (VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK)) == 0) d.accepted = value & offeredLow(d);
+  if ((d.status & (VIRTIO_DRIVER_OK | VIRTIO_FEATURES_OK)) == 0)
+    d.accepted = value & (offeredLow(d) | VIRTIO_F_ANY_LAYOUT);
 }
 
 /** A 32-bit page frame: 44 bits of address, the used ring on a page of its own ([1] 2.7.2); 0 stops the queue. */

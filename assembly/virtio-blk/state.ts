@@ -256,18 +256,21 @@ export function interruptQueue(d: VirtioBlk, q: Queue): void {
   interrupt(d, q.vector, VIRTIO_ISR_QUEUE);
 }
 
-/** The device's configuration or its need of a reset changed. */
+/**
+ * The device's configuration or its need of a reset changed. The line tells drivers to look at the queues, too:
+ * that is no harm ([1] 4.1.5.4), and some wait for that bit alone.
+ */
 export function interruptConfig(d: VirtioBlk): void {
-  interrupt(d, d.configVector, VIRTIO_ISR_CONFIG);
+  interrupt(d, d.configVector, VIRTIO_ISR_CONFIG | VIRTIO_ISR_QUEUE);
 }
 
-/** [1] 4.1.5.3: a message, or a bit of the ISR status and the line. */
-function interrupt(d: VirtioBlk, vector: u32, bit: u32): void {
+/** [1] 4.1.5.3: a message, or bits of the ISR status and the line. */
+function interrupt(d: VirtioBlk, vector: u32, bits: u32): void {
   if (msixEnabled(functionOf(d))) {
     if (vector != VIRTIO_NO_VECTOR) sendMsix(d, vector);
     return;
   }
-  d.isr |= bit;
+  d.isr |= bits;
   setLine(d, true);
 }
 
