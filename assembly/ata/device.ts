@@ -50,12 +50,14 @@ export const ATA_SERIAL: u32 = 1;
 export const ATA_QUEUES: u32 = 2;
 /** 28-bit commands take all 16 bits of the count that a Register FIS carries. */
 export const ATA_WIDE_COUNTS: u32 = 4;
+/** DATA SET MANAGEMENT takes the last byte of the count alone: it was written once. */
+export const ATA_NARROW_RANGES: u32 = 8;
 
 @unmanaged
 export class AtaDevice {
   /** Offset of the medium, 0: no device here. */
   disk: u32;
-  /** ATA_SERIAL, ATA_QUEUES, ATA_WIDE_COUNTS. */
+  /** ATA_SERIAL, ATA_QUEUES, ATA_WIDE_COUNTS, ATA_NARROW_RANGES. */
   transport: u32;
   /** Serial ATA generation of the link, as IDENTIFY word 77 reports it. */
   generation: u32;

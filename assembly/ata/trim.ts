@@ -2,6 +2,7 @@
 // 64 entries, each a 48-bit sector and a 16-bit count. All are checked, then discarded one after the other.
 import { MEDIA_DISCARD } from '../media/codes';
 import {
+  ATA_NARROW_RANGES,
   AtaDevice,
   AtaTask,
   abort,
@@ -18,7 +19,7 @@ import { ATA_DSM_BLOCKS, ATA_DSM_TRIM, ATA_ERROR_ABRT, ATA_ERROR_IDNF } from './
 const ENTRY_BYTES: u32 = 8;
 
 export function takeRanges(a: AtaDevice, t: AtaTask): u32 {
-  const blocks = t.count & 0xffff;
+  const blocks = t.count & ((a.transport & ATA_NARROW_RANGES) != 0 ? 0xff : 0xffff);
   if ((t.feature & 0xff) != ATA_DSM_TRIM || blocks == 0 || blocks > <u32>ATA_DSM_BLOCKS) return abort(a, t);
   t.protocol = PROTOCOL_DMA_OUT;
   t.bytes = blocks << 9;

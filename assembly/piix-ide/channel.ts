@@ -33,7 +33,8 @@ const DRIVE_AT: u32 = 64;
 const DRIVE_STRIDE: u32 = 192;
 /** Behind the device's fields: the entry of a table that was fetched, then the channels. */
 const SCRATCH_BYTES: u32 = 16;
-export const PIIX_STATE: u32 = SCRATCH_BYTES + PIIX_CHANNELS * CHANNEL_STRIDE;
+const ALIGNMENT: u32 = 8;
+export const PIIX_STATE: u32 = ALIGNMENT + SCRATCH_BYTES + PIIX_CHANNELS * CHANNEL_STRIDE;
 
 @unmanaged
 export class Piix extends Device {
@@ -41,6 +42,8 @@ export class Piix extends Device {
   entries: u32;
   /** Channels that decode their ports after a reset, one bit each. */
   enabled: u32;
+  /** Non-zero: as virtual machines are where boards are not (src/controllers/piix-ide.ts). */
+  lenient: u32;
 }
 
 @unmanaged
@@ -106,8 +109,7 @@ export class Drive extends AtaTask {
 }
 
 export function channelAt(d: Piix, number: u32): Channel {
-  const at = changetype<usize>(d) + offsetof<Piix>() + SCRATCH_BYTES + number * CHANNEL_STRIDE;
-  return changetype<Channel>(at);
+  return changetype<Channel>(prdScratch(d) + SCRATCH_BYTES + number * CHANNEL_STRIDE);
 }
 
 export function driveAt(c: Channel, number: u32): Drive {
@@ -116,11 +118,11 @@ export function driveAt(c: Channel, number: u32): Drive {
 
 export function checkLayout(): void {
   assert(offsetof<Channel>() <= DRIVE_AT && offsetof<Drive>() <= DRIVE_STRIDE);
-  assert(DRIVE_AT + DRIVES * DRIVE_STRIDE <= CHANNEL_STRIDE && offsetof<Piix>() % 8 == 0);
+  assert(DRIVE_AT + DRIVES * DRIVE_STRIDE <= CHANNEL_STRIDE);
 }
 
 export function prdScratch(d: Piix): usize {
-  return changetype<usize>(d) + offsetof<Piix>();
+  return changetype<usize>(d) + ((offsetof<Piix>() + ALIGNMENT - 1) & ~(<usize>ALIGNMENT - 1));
 }
 
 export function ataOf(v: Drive): AtaDevice {

@@ -45,7 +45,7 @@ import {
   showTaskFile,
   updateInterrupt,
 } from './channel';
-import { isReady, WALK_FAULT, WALK_OK, walkTable } from './master';
+import { isReady, WALK_FAULT, WALK_OK, WALK_SHORT, walkTable } from './master';
 
 /** How long a command waits before it asks for a media request again. */
 const RETRY_NS: u64 = 10_000;
@@ -216,6 +216,11 @@ export function runMaster(d: Piix, c: Channel, v: Drive): void {
   const outcome = walkTable(d, c, bytes);
   // What was read from memory before a fault is not sent: the medium keeps what it had.
   if (outcome == WALK_OK || (in_ && outcome != WALK_FAULT)) moveEnd();
+  if (outcome == WALK_SHORT && d.lenient != 0) {
+    giveUp(v);
+    succeed(ataOf(v), v);
+    return end(d, c, v, false);
+  }
   if (outcome != WALK_OK) return stall(v);
   busy(v);
   if (v.request != 0) finishMedia(d, c, v, changetype<Request>(<usize>v.request));

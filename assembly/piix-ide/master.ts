@@ -98,7 +98,7 @@ export function walkTable(d: Piix, c: Channel, bytes: u32): u32 {
       if (outcome != WALK_OK) return outcome;
     }
     const part = min(min(c.left, left), SPAN - (c.address & (SPAN - 1)));
-    if (moveSegment(d, c.address, part) != DMA_OK) return fault(d, c);
+    if (moveSegment(d, c.address, part) != DMA_OK && !isDetached(d)) return fault(d, c);
     c.address = onward(c.address, part);
     c.left -= part;
     left -= part;
@@ -120,8 +120,9 @@ function nextEntry(d: Piix, c: Channel): u32 {
   // An entry that begins in the last dword of the 64 KiB ends in their first.
   const whole = (c.next & (SPAN - 1)) + PRD_BYTES <= SPAN;
   const first: u32 = whole ? PRD_BYTES : PRD_COUNT;
-  if (dmaFetch(d, c.next, entry, first) != DMA_OK) return fault(d, c);
-  if (!whole && dmaFetch(d, onward(c.next, first), entry + PRD_COUNT, PRD_COUNT) != DMA_OK)
+  if (isDetached(d)) memory.fill(entry, 0, PRD_BYTES);
+  else if (dmaFetch(d, c.next, entry, first) != DMA_OK) return fault(d, c);
+  else if (!whole && dmaFetch(d, onward(c.next, first), entry + PRD_COUNT, PRD_COUNT) != DMA_OK)
     return fault(d, c);
   c.next = onward(c.next, PRD_BYTES);
   c.fetched++;
@@ -131,6 +132,11 @@ function nextEntry(d: Piix, c: Channel): u32 {
   if (c.left == 0) c.left = PRD_COUNT_MAX;
   c.last = count & PRD_END;
   return WALK_OK;
+}
+
+/** A lenient master that may not use the bus reads zeroes, and what it writes is lost. */
+function isDetached(d: Piix): bool {
+  return d.lenient != 0 && d.master == 0;
 }
 
 /** The address `bytes` further, in the same 64 KiB. */

@@ -1,6 +1,6 @@
 // A PIIX3 or PIIX4 IDE controller with ATA disks: what assembly/dispatch.ts calls (references in channel.ts). The
 // legacy ports are addressed as BARs 0 to 3, the bus master by its own, BAR 4 (regs.ts).
-import { ataPowerOn, createAta } from '../ata/device';
+import { ATA_NARROW_RANGES, ataPowerOn, createAta } from '../ata/device';
 import { ATA_BLOCK_MAX } from '../ata/regs';
 import { reserve } from '../bus/arena';
 import { cancel } from '../bus/clock';
@@ -66,6 +66,7 @@ import {
   PRD_ENTRIES_MAX,
   PROFILE_ENABLED,
   PROFILE_ENTRIES,
+  PROFILE_LENIENT,
   PROFILE_ULTRA,
 } from './regs';
 
@@ -83,6 +84,7 @@ export function create(line: u32): u32 {
   const entries = profileWord(PROFILE_ENTRIES);
   d.entries = max<u32>(1, min<u32>(entries, PRD_ENTRIES_MAX));
   d.enabled = profileWord(PROFILE_ENABLED);
+  d.lenient = profileWord(PROFILE_LENIENT);
   for (let i: u32 = 0; i < <u32>PIIX_CHANNELS; i++) {
     const c = channelAt(d, i);
     c.number = i;
@@ -90,23 +92,24 @@ export function create(line: u32): u32 {
     for (let drive: u32 = 0; drive < 2; drive++) {
       const v = driveAt(c, drive);
       v.number = drive;
-      v.ata = createAta(0);
+      v.ata = createAta(d.lenient != 0 ? ATA_NARROW_RANGES : 0);
       v.sectorBuffer = reserve(ATA_BLOCK_MAX, 16);
       if (v.ata == 0 || v.sectorBuffer == 0) return 0;
     }
   }
   const f = createFunction(d, PIIX_CLASS);
   if (f === null) return 0;
-  configure(f);
+  configure(d, f);
   reset(d, 0);
   return <u32>changetype<usize>(d);
 }
 
 /** [1] 4.1: there is no memory decoding, no interrupt pin, and nothing to say about cache lines. */
-function configure(f: PciFunction): void {
+function configure(d: Piix, f: PciFunction): void {
   keepLegacy(f, LEGACY_BARS);
   addBar(f, PIIX_BAR_MASTER, PIIX_MASTER_BYTES, PCI_BAR_IO);
-  const fixed: u32 = PCI_COMMAND_MEMORY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
+  const memory: u32 = d.lenient != 0 ? 0 : PCI_COMMAND_MEMORY;
+  const fixed: u32 = memory | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
   makeReadOnly(f, PCI_COMMAND, fixed & 0xff);
   makeReadOnly(f, PCI_COMMAND + 1, fixed >>> 8);
   makeReadOnly(f, PCI_CACHE_LINE, 0xff);

@@ -83,3 +83,4 @@ export const PRD_ENTRIES_MAX = 8192;
 export const PROFILE_ENTRIES = 8;
 export const PROFILE_ULTRA = 9;
 export const PROFILE_ENABLED = 10;
+export const PROFILE_LENIENT = 11;

@@ -22,10 +22,12 @@ import {
   PRD_ENTRIES_MAX,
   PROFILE_ENABLED,
   PROFILE_ENTRIES,
+  PROFILE_LENIENT,
   PROFILE_ULTRA,
 } from '../../assembly/piix-ide/regs.ts';
 import entries128 from '../../firmware/profiles/piix-128prd.json' with { type: 'json' };
 import piix3 from '../../firmware/profiles/piix3.json' with { type: 'json' };
+import pc from '../../firmware/profiles/piix3-pc.json' with { type: 'json' };
 import piix4 from '../../firmware/profiles/piix4.json' with { type: 'json' };
 import { type ControllerDescription, type Parameter, parameterOf } from './description.ts';
 
@@ -61,8 +63,15 @@ export const piixIde: ControllerDescription = {
       0,
       'Channels that decode their ports after a reset, one bit each: what a BIOS does where none runs.',
     ),
+    lenient: parameter(
+      PROFILE_LENIENT,
+      0,
+      1,
+      0,
+      'Whether memory decoding can be switched on (for nothing), a drive gives up where its table is too short, a master without the bus moves its data to nowhere, and DATA SET MANAGEMENT takes an 8-bit count.',
+    ),
   },
-  profiles: [piix4, piix3, entries128],
+  profiles: [piix4, piix3, entries128, pc],
   line: 14,
   lines: 2,
   ports: () => [

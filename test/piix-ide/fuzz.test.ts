@@ -9,7 +9,7 @@ const test = suite('piix-ide: fuzz');
 
 /** Steps of all runs; each is at least one access, a descriptor, a moment of time or a mishap. */
 const STEPS = 4_000_000;
-const PROFILES = ['piix4', 'piix3', 'piix-128prd', 'piix4'];
+const PROFILES = ['piix4', 'piix3', 'piix-128prd', 'piix3-pc'];
 /** Steps after which the controller is reset and must work. */
 const CHECK_EVERY = 20_000;
 const PLACES = [
