@@ -139,11 +139,11 @@ function half(old: u64, value: u32, high: bool): u64 {
 function openBuffer(d: Nvme): void {
   if (d.cmb == 0) return;
   const base = d.cmbControl & ADDRESS;
-  const on = (d.cmbControl & NVME_CMBMSC_CRE) != 0;
-  const direct = on && (d.cmbControl & NVME_CMBMSC_CMSE) != 0;
+  const direct = (d.cmbControl & NVME_CMBMSC_CRE) != 0 && (d.cmbControl & NVME_CMBMSC_CMSE) != 0;
   d.cmbInvalid = direct && isTaken(base, d.cmbBytes) ? 1 : 0;
   d.cmbDirect = direct && d.cmbInvalid == 0 ? 1 : 0;
-  setWindow(d.cmb, (on ? WINDOW_HOST : 0) | (d.cmbDirect != 0 ? WINDOW_DIRECT : 0), DMA_BOTH, base);
+  // The BAR decodes without CRE, which hides registers ([1] 3.1.16); so does that of common virtual controllers.
+  setWindow(d.cmb, WINDOW_HOST | (d.cmbDirect != 0 ? WINDOW_DIRECT : 0), DMA_BOTH, base);
 }
 
 function openRegion(d: Nvme): void {

@@ -89,8 +89,8 @@ export const NVME_CMBSZ_SZ_SHIFT = 12;
 export const NVME_CMBMSC_CRE = 0x1;
 export const NVME_CMBMSC_CMSE = 0x2;
 export const NVME_CMBSTS_CBAI = 0x1;
-/** PMRCAP: data of reads and writes, both barriers, half a second at most until it is ready, CMSS. */
-export const NVME_PMRCAP_CLAIMS = 0x01010c18;
+/** PMRCAP: data of reads and writes, reading PMRSTS is the barrier, half a second at most until it is ready, CMSS. */
+export const NVME_PMRCAP_CLAIMS = 0x01010818;
 export const NVME_PMRCAP_BIR_SHIFT = 5;
 export const NVME_PMRCTL_EN = 0x1;
 export const NVME_PMRSTS_NRDY = 0x100;
@@ -295,7 +295,7 @@ export const PROFILE_CMB_USES = 19;
 export const PROFILE_PMR = 20;
 export const PROFILE_CACHE = 21;
 /** Pages of 4 KiB in the buffer and in the persistent region, each. */
-export const NVME_MEMORY_PAGES_MAX = 256;
+export const NVME_MEMORY_PAGES_MAX = 512;
 export const NVME_QUEUES_MAX = 63;
 export const NVME_NAMESPACES_MAX = 32;
 /** Log2 of pages in the largest transfer. */
