@@ -5,7 +5,13 @@ import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_TIME } from './bus/codes
 import { deviceAt } from './bus/device';
 import { nextNonZero as findNonZero } from './bus/dirty';
 import { copyWritten, setWritten } from './bus/guard';
-import { enableGuard as guardEnable, guardMap as mapGuard, guardUnmap as unmapGuard } from './bus/guard-map';
+import {
+  enableGuard as guardEnable,
+  guardHasWritten as hasWritten,
+  guardMap as mapGuard,
+  guardStale as setStale,
+  guardUnmap as unmapGuard,
+} from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
 import { AT_DEVICE_COUNT, AT_DEVICES, AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
 import { addRam as addRamRegion } from './bus/ram';
@@ -155,6 +161,16 @@ export function guardMap(device: u32, low: u32, high: u32, bytes: u32, direction
 
 export function guardUnmap(slot: u32): u32 {
   return unmapGuard(slot) ? 1 : 0;
+}
+
+/** Whether the device has written through a mapping. */
+export function guardHasWritten(slot: u32): u32 {
+  return hasWritten(slot) ? 1 : 0;
+}
+
+/** Says which bytes of a mapping the CPU has written without a sync for the device; `to` of 0: none. */
+export function guardStale(slot: u32, from: u32, to: u32): void {
+  setStale(slot, from, to);
 }
 
 /** Says of `bytes` bytes of RAM, from the `index`th byte of all RAM on, whether they were ever written. */

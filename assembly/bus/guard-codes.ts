@@ -16,6 +16,7 @@ export const RULE_DEV_OVERRUN = 7;
 export const RULE_DEV_DIRECTION = 8;
 export const RULE_DEV_UNINIT = 9;
 export const RULE_DESC_LOOP = 10;
+export const RULE_SYNC_MISSING = 11;
 
 /** In a finding. Addresses and time are 64 bit. */
 export const FINDING_MAX = 256;
@@ -44,7 +45,7 @@ export const NODE_AT_FROM = 8;
 export const NODE_AT_TO = 12;
 
 /** Mappings: slot i is at AT_GUARD_MAPPINGS + i * MAPPING_STRIDE; slot 0 is never used. */
-export const MAPPING_STRIDE = 40;
+export const MAPPING_STRIDE = 48;
 export const MAPPING_AT_STATE = 0;
 export const MAPPING_AT_DEVICE = 4;
 export const MAPPING_AT_ADDRESS = 8;
@@ -55,6 +56,11 @@ export const MAPPING_AT_NODES = 24;
 /** The host's own handle. */
 export const MAPPING_AT_HANDLE = 28;
 export const MAPPING_AT_NEXT_FREE = 32;
+/** Not 0: the device has written some of it. */
+export const MAPPING_AT_WRITTEN = 36;
+/** What the CPU wrote and has not synced for the device: first byte in the mapping, and the byte behind the last. */
+export const MAPPING_AT_STALE_FROM = 40;
+export const MAPPING_AT_STALE_TO = 44;
 export const MAPPING_FREE = 0;
 export const MAPPING_LIVE = 1;
 export const MAPPING_DEAD = 2;

@@ -14,7 +14,10 @@ import {
   MAPPING_AT_HANDLE,
   MAPPING_AT_NEXT_FREE,
   MAPPING_AT_NODES,
+  MAPPING_AT_STALE_FROM,
+  MAPPING_AT_STALE_TO,
   MAPPING_AT_STATE,
+  MAPPING_AT_WRITTEN,
   MAPPING_DEAD,
   MAPPING_FREE,
   MAPPING_LIVE,
@@ -87,6 +90,8 @@ export function guardMap(device: u32, address: u64, bytes: u32, direction: u32, 
   store<u32>(mapping, direction, MAPPING_AT_DIRECTION);
   store<u32>(mapping, handle, MAPPING_AT_HANDLE);
   store<u32>(mapping, 0, MAPPING_AT_NODES);
+  store<u32>(mapping, 0, MAPPING_AT_WRITTEN);
+  store<u64>(mapping, 0, MAPPING_AT_STALE_FROM);
   store<u32>(AT_GUARD_LIVE, load<u32>(AT_GUARD_LIVE) + 1);
   addNodes(mapping, address, bytes);
   return <u32>(mapping - load<u32>(AT_GUARD_MAPPINGS)) / MAPPING_STRIDE;
@@ -111,6 +116,19 @@ export function guardUnmap(slot: u32): bool {
     if (region != 0) prune(pageSlot(region, at), DEAD_A_PAGE);
   }
   return true;
+}
+
+/** The CPU has written these bytes of the mapping in `slot`, and the device does not know yet; none: all is synced. */
+export function guardStale(slot: u32, from: u32, to: u32): void {
+  const mapping: usize = load<u32>(AT_GUARD_MAPPINGS) + slot * MAPPING_STRIDE;
+  markDirty(mapping, MAPPING_STRIDE);
+  store<u32>(mapping, from, MAPPING_AT_STALE_FROM);
+  store<u32>(mapping, to, MAPPING_AT_STALE_TO);
+}
+
+/** Whether the device has written through the mapping in `slot`. */
+export function guardHasWritten(slot: u32): bool {
+  return load<u32>(load<u32>(AT_GUARD_MAPPINGS) + slot * MAPPING_STRIDE, MAPPING_AT_WRITTEN) != 0;
 }
 
 /** Enters the mapping in the list of every page of RAM that it covers in part or whole. */

@@ -21,10 +21,14 @@ import {
   GUARD_ADDRESSES,
   GUARD_INIT,
   GUARD_MAPPINGS,
+  MAPPING_AT_ADDRESS,
   MAPPING_AT_DEVICE,
   MAPPING_AT_DIRECTION,
   MAPPING_AT_HANDLE,
+  MAPPING_AT_STALE_FROM,
+  MAPPING_AT_STALE_TO,
   MAPPING_AT_STATE,
+  MAPPING_AT_WRITTEN,
   MAPPING_LIVE,
   NODE_AT_FROM,
   NODE_AT_MAPPING,
@@ -40,6 +44,7 @@ import {
   RULE_DEV_TRUNCATED,
   RULE_DEV_UNINIT,
   RULE_DEV_UNMAPPED,
+  RULE_SYNC_MISSING,
 } from './guard-codes';
 import {
   AT_GUARD_FINDING_COUNT,
@@ -133,30 +138,47 @@ function checkMappings(d: Device, driven: u64, region: usize, bytes: u32, direct
     const page =
       load<u32>(region + RAM_FIRST_PAGE) + <u32>((at - load<u64>(region + RAM_START)) >> PAGE_SHIFT);
     const head: usize = load<u32>(pages + (page << 2));
-    let bad = covered(d.id, head, from, from + n, direction);
+    let bad = covered(d, head, at - from, from, from + n, direction);
     while (bad < from + n) {
       const end = blame(d, head, at - from, bad, from + n, direction);
-      bad = covered(d.id, head, end, from + n, direction);
+      bad = covered(d, head, at - from, end, from + n, direction);
     }
     at += n;
     left -= n;
   }
 }
 
-/** How far from `from` towards `to` the live mappings of the device allow the direction without a gap. */
-function covered(device: u32, head: usize, from: u32, to: u32, direction: u32): u32 {
+/** How far from `from` towards `to` the live mappings of the device allow the direction without a gap. `page`: its address. */
+function covered(d: Device, head: usize, page: u64, from: u32, to: u32, direction: u32): u32 {
   while (from < to) {
     let reach = from;
     for (let node = head; node != 0; node = load<u32>(node, NODE_AT_NEXT)) {
       if (load<u32>(node, NODE_AT_FROM) > from || load<u32>(node, NODE_AT_TO) <= reach) continue;
       const mapping: usize = load<u32>(node, NODE_AT_MAPPING);
-      if (!isLiveFor(mapping, device)) continue;
-      if ((load<u32>(mapping, MAPPING_AT_DIRECTION) & direction) != 0) reach = load<u32>(node, NODE_AT_TO);
+      if (!isLiveFor(mapping, d.id)) continue;
+      if ((load<u32>(mapping, MAPPING_AT_DIRECTION) & direction) == 0) continue;
+      reach = load<u32>(node, NODE_AT_TO);
+      if (direction == DMA_WRITE && load<u32>(mapping, MAPPING_AT_WRITTEN) == 0) {
+        markDirty(mapping + MAPPING_AT_WRITTEN, 4);
+        store<u32>(mapping, 1, MAPPING_AT_WRITTEN);
+      }
+      if (load<u32>(mapping, MAPPING_AT_STALE_TO) != 0)
+        checkStale(d, mapping, page + from, page + min(reach, to), direction);
     }
     if (reach == from) break;
     from = reach;
   }
   return from;
+}
+
+/** Reports what the device uses of the bytes that the CPU wrote and did not sync. */
+function checkStale(d: Device, mapping: usize, from: u64, to: u64, direction: u32): void {
+  const start = load<u64>(mapping, MAPPING_AT_ADDRESS);
+  const first = max(from, start + load<u32>(mapping, MAPPING_AT_STALE_FROM));
+  const end = min(to, start + load<u32>(mapping, MAPPING_AT_STALE_TO));
+  if (first >= end) return;
+  const handle = load<u32>(mapping, MAPPING_AT_HANDLE);
+  report(RULE_SYNC_MISSING, d, first, first, <u32>(end - first), direction, handle, 0);
 }
 
 /**
@@ -235,11 +257,14 @@ function report(
     if (driven - load<u64>(f, FINDING_AT_DRIVEN) != into) continue;
     const goesOn = load<u32>(f, FINDING_AT_COMMAND) == d.command && load<u64>(f, FINDING_AT_TIME) == now;
     if (into == length && goesOn) {
+      markDirty(f, FINDING_STRIDE);
       store<u32>(f, length + bytes, FINDING_AT_BYTES);
       return;
     }
     if (into < length && into + bytes <= length) {
-      if (into == 0) store<u32>(f, load<u32>(f, FINDING_AT_COUNT) + 1, FINDING_AT_COUNT);
+      if (into != 0) return;
+      markDirty(f, FINDING_STRIDE);
+      store<u32>(f, load<u32>(f, FINDING_AT_COUNT) + 1, FINDING_AT_COUNT);
       return;
     }
   }
@@ -248,6 +273,7 @@ function report(
     return;
   }
   const f = table + count * FINDING_STRIDE;
+  markDirty(f, FINDING_STRIDE);
   store<u32>(f, rule, FINDING_AT_RULE);
   store<u32>(f, d.id, FINDING_AT_DEVICE);
   store<u64>(f, address, FINDING_AT_ADDRESS);

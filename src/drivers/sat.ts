@@ -198,7 +198,7 @@ export function deliver(command: DriverCommand, disk: AtaDisk, memory: PhysMem, 
   const { addresses, lengths } = command.segments;
   for (let i = 0, from = 0; from < length; i++) {
     const n = Math.min(lengths[i] as number, length - from);
-    memory.writeBytes(addresses[i] as number, into, from, n);
+    memory.writeForDevice(addresses[i] as number, into, from, n);
     from += n;
   }
 }

@@ -37,6 +37,8 @@ export interface GuardOptions {
   readonly mappings?: boolean;
   /** Bytes that nobody wrote (dev-uninit): an eighth of the RAM in tables. */
   readonly uninitialised?: boolean;
+  /** Whose memory is whose: what the CPU touches while a device has it (own-cpu, sync-missing). Needs `mappings`. */
+  readonly ownership?: boolean;
   /** Mappings that may be alive at once: 1 to 2^20, default 16384. */
   readonly capacity?: number;
 }
@@ -95,6 +97,8 @@ export interface GuardPort {
   enableGuard(flags: number, mappings: number): number;
   guardMap(device: number, low: number, high: number, bytes: number, access: number, handle: number): number;
   guardUnmap(slot: number): number;
+  guardHasWritten(slot: number): number;
+  guardStale(slot: number, from: number, to: number): void;
   guardWritten(index: number, bytes: number, written: number): void;
   now(): number;
 }
@@ -137,6 +141,8 @@ export class Guard {
   readonly #mappings: boolean;
   /** Whether the machine has to tell of every byte that the CPU writes. */
   readonly watchesWrites: boolean;
+  /** Whether kernels are to look at what the CPU touches. */
+  readonly watchesOwners: boolean;
   readonly #listeners: ((finding: Finding) => void)[] = [];
   #nextHandle = 1;
   #lost = 0;
@@ -151,6 +157,7 @@ export class Guard {
     const wanted = typeof options === 'object' ? options : {};
     this.#mappings = this.enabled && wanted.mappings !== false;
     this.watchesWrites = this.enabled && wanted.uninitialised !== false;
+    this.watchesOwners = this.#mappings && wanted.ownership !== false;
     if (!this.enabled) return;
     const flags =
       GUARD_ADDRESSES + (this.#mappings ? GUARD_MAPPINGS : 0) + (this.watchesWrites ? GUARD_INIT : 0);
@@ -205,6 +212,21 @@ export class Guard {
     this.#port.guardUnmap(mapping.slot);
     this.#live.delete(handle);
     this.#ended[handle % REMEMBERED] = mapping;
+  }
+
+  /** Whether the device has written through a live mapping. */
+  hasWritten(handle: number): boolean {
+    const mapping = this.#live.get(handle);
+    return mapping !== undefined && this.#port.guardHasWritten(mapping.slot) !== 0;
+  }
+
+  /**
+   * The CPU wrote the bytes `from` to `to` of a live mapping: a device that uses them before they are synced for it
+   * (`to` of 0) breaks `sync-missing`.
+   */
+  stale(handle: number, from: number, to: number): void {
+    const mapping = this.#live.get(handle);
+    if (mapping !== undefined) this.#port.guardStale(mapping.slot, from, to);
   }
 
   /** The mapping behind a handle, live or ended not long ago. */

@@ -12,6 +12,7 @@ import {
   RULE_DEV_TRUNCATED,
   RULE_DEV_UNINIT,
   RULE_DEV_UNMAPPED,
+  RULE_SYNC_MISSING,
 } from '../../assembly/bus/guard-codes.ts';
 
 /** The mistake behind each rule, in one clause. */
@@ -28,9 +29,17 @@ export const RULES = {
   'map-overlap': 'two mappings share a cache line with conflicting direction, or too many overlap',
   'map-mask': 'address beyond the mask of the device mapped, or cut when narrowed into a descriptor',
   'coherent-free': 'coherent memory freed with another CPU address',
+  'seg-length': 'segment longer than the device takes',
+  'seg-boundary': 'segment crosses a boundary of the device',
+  'seg-count': 'more segments or sectors than the device takes',
+  'seg-align': 'segment misaligned for the device',
+  'sg-init': 'scatter list changed while it was mapped',
   'sync-unmapped': 'sync of what is not mapped',
   'sync-range': 'sync outside the mapping',
   'sync-direction': 'sync towards the side that the mapping does not serve',
+  'sync-missing': 'one side used what the other wrote, without the sync that was due',
+  'own-cpu': 'CPU touches memory that the device owns',
+  'free-mapped': 'memory freed or unpinned before unmap',
   'dev-after-unmap': 'device access after unmap',
   'dev-overrun': 'device access beyond the mapping inside the page',
   'dev-direction': 'device writes a read-only mapping, or reads a write-only one',
@@ -57,4 +66,5 @@ export const HARDWARE_RULES: ReadonlyMap<number, Rule> = new Map<number, Rule>([
   [RULE_DEV_DIRECTION, 'dev-direction'],
   [RULE_DEV_UNINIT, 'dev-uninit'],
   [RULE_DESC_LOOP, 'desc-loop'],
+  [RULE_SYNC_MISSING, 'sync-missing'],
 ]);

@@ -22,10 +22,16 @@ export class Device {
   /** What a segment of a mapped scatter list may be: dma_parms of C. */
   max_segment_size = 65536;
   segment_boundary_mask = DMA_BIT_MASK(32);
+  /** Segments of one command, and what their addresses and lengths are multiples of: the hardware's own. */
+  readonly max_segments: number;
+  readonly alignment: number;
 
   constructor(controller: Controller, name: string = controller.name) {
     this.controller = controller;
     this.name = name;
+    const { maxSegments, alignment } = controller.description.limits(controller.profile);
+    this.max_segments = maxSegments;
+    this.alignment = alignment;
   }
 
   /** Highest address that the board really drives. */

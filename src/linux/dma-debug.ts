@@ -3,42 +3,27 @@
 // a call does.
 
 import { hex } from '../guard/guard.ts';
-import type { Access, Mapping, Rule } from '../guard/index.ts';
+import type { Mapping, Rule } from '../guard/index.ts';
 import { PAGE_SIZE, PG_reserved } from '../kernel/index.ts';
 import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
+import {
+  ACCESS,
+  type Entry,
+  endOf,
+  firstPfn,
+  lastPfn,
+  lineOf,
+  type MappingCall,
+  type MappingKind,
+} from './dma-entry.ts';
+import { Owners } from './dma-owner.ts';
 import type { Linux } from './kernel.ts';
 import type { Scatterlist } from './scatterlist.ts';
 
-/** Bytes of a line of the CPU's cache. */
-export const CACHE_LINE = 64;
 /** Mappings for a device to write that may share a cache line. */
 export const MAX_OVERLAP = 7;
 
-const ACCESS: readonly Access[] = ['both', 'read', 'write'];
 const DIRECTION: readonly string[] = ['both ways', 'to the device', 'from the device'];
-
-export type MappingKind = 'dma_map_single' | 'dma_map_page' | 'dma_map_sg' | 'dma_alloc_coherent';
-
-/** One call that maps or unmaps. */
-export interface MappingCall {
-  readonly kind: MappingKind;
-  /** Bus address. */
-  readonly address: number;
-  /** Physical address of the memory, as the CPU knows it. */
-  readonly cpu: number;
-  readonly size: number;
-  readonly dir: number;
-  readonly where: string;
-}
-
-/** A mapping that is alive. */
-interface Entry extends MappingCall {
-  readonly handle: number;
-  /** Entries of the whole scatter list, as given to dma_map_sg(); 0 for the others. */
-  readonly nents: number;
-  /** Whether somebody asked dma_mapping_error() about it; always so for what cannot be asked about. */
-  checked: boolean;
-}
 
 /** What is known of one device. */
 class Watched {
@@ -51,6 +36,8 @@ export function createDmaDebug(k: Linux) {
   const devices = new Map<Device, Watched>();
   /** Mappings of all devices by the page that they touch: number of the page of their memory. */
   const pages = new Map<number, Entry[]>();
+  /** Null: nobody looks at what the CPU touches. */
+  const owners = guard.watchesOwners ? new Owners(k, pages, mappingOf) : null;
 
   /** The device that was asked about last. */
   let lastDevice: Device | null = null;
@@ -84,16 +71,16 @@ export function createDmaDebug(k: Linux) {
       address: call.address,
       length: call.size,
       direction: ACCESS[call.dir] ?? null,
-      mapping: entry === undefined ? null : mappingOf(dev, entry),
+      mapping: entry === undefined ? null : mappingOf(entry),
     });
   }
 
   /** The mapping as findings describe it, also where the guard does not watch mappings. */
-  function mappingOf(dev: Device, entry: Entry): Mapping {
+  function mappingOf(entry: Entry): Mapping {
     return (
       guard.mapping(entry.handle) ?? {
         handle: 0,
-        device: dev.name,
+        device: entry.device,
         address: entry.address,
         bytes: entry.size,
         access: ACCESS[entry.dir] ?? 'both',
@@ -106,16 +93,58 @@ export function createDmaDebug(k: Linux) {
 
   // ---- the list of mappings
 
-  function add(dev: Device, call: MappingCall, nents: number): void {
+  function add(dev: Device, call: MappingCall, nents: number): Entry {
     const access = ACCESS[call.dir] ?? 'both';
     const handle = guard.map(dev.controller, call.address, call.size, access, call.kind, call.where);
     const checked = call.kind === 'dma_map_sg' || call.kind === 'dma_alloc_coherent';
     const { kind, address, cpu, size, dir, where } = call;
-    const entry: Entry = { kind, address, cpu, size, dir, where, handle, nents, checked };
+    const entry: Entry = {
+      kind,
+      address,
+      cpu,
+      size,
+      dir,
+      where,
+      handle,
+      nents,
+      checked,
+      device: dev.name,
+      cpuFrom: 0,
+      cpuTo: 0,
+      staleFrom: 0,
+      staleTo: 0,
+      told: 0,
+    };
     beginningAt(dev, call.address).push(entry);
-    if (call.kind !== 'dma_alloc_coherent') noteOverlaps(dev, entry);
+    if (call.kind !== 'dma_alloc_coherent') {
+      noteOverlaps(dev, entry);
+      owners?.take(entry);
+    }
     if (call.address + call.size - 1 > dev.reach) {
       report('map-mask', dev, call, `mapped beyond the ${bitsOf(dev)} address lines of the device`, entry);
+    }
+    return entry;
+  }
+
+  /** A piece of a scatter list against what the device takes. The last one may end anywhere. */
+  function checkSegment(dev: Device, entry: Entry, last: boolean): void {
+    const { address, size } = entry;
+    if (size > dev.max_segment_size) {
+      report(
+        'seg-length',
+        dev,
+        entry,
+        `a segment longer than the ${dev.max_segment_size} bytes that the device takes`,
+        entry,
+      );
+    }
+    const unit = dev.segment_boundary_mask + 1;
+    if ((address % unit) + size > unit) {
+      report('seg-boundary', dev, entry, `a segment crosses a multiple of ${hex(unit)}`, entry);
+    }
+    const { alignment } = dev;
+    if (address % alignment !== 0 || (!last && size % alignment !== 0)) {
+      report('seg-align', dev, entry, `a segment is not aligned to ${alignment} bytes`, entry);
     }
   }
 
@@ -123,6 +152,7 @@ export function createDmaDebug(k: Linux) {
     take(beginningAt(dev, entry.address), entry);
     guard.unmap(entry.handle);
     if (entry.kind === 'dma_alloc_coherent') return;
+    owners?.giveBack(entry);
     const last = lastPfn(entry);
     for (let pfn = firstPfn(entry); pfn <= last; pfn++) take(listAt(pages, pfn), entry);
   }
@@ -274,11 +304,20 @@ export function createDmaDebug(k: Linux) {
       let sg: Scatterlist | null = sgl;
       for (let i = 0; i < nents && sg !== null; i++) {
         const cpu = k.scatterlist.sg_phys(sg);
-        add(
-          dev,
-          { kind: 'dma_map_sg', address: sg.dma_address, cpu, size: sg.dma_length, dir, where },
-          nents,
-        );
+        const call: MappingCall = {
+          kind: 'dma_map_sg',
+          address: sg.dma_address,
+          cpu,
+          size: sg.dma_length,
+          dir,
+          where,
+        };
+        const entry = add(dev, call, nents);
+        checkSegment(dev, entry, i === nents - 1);
+        if (i === 0 && nents > dev.max_segments) {
+          const what = `a list of ${nents} segments, of which the device takes ${dev.max_segments}`;
+          report('seg-count', dev, entry, what, entry);
+        }
         sg = k.scatterlist.sg_next(sg);
       }
     },
@@ -332,12 +371,23 @@ export function createDmaDebug(k: Linux) {
       if (nents !== 0 && entry.nents !== 0 && entry.nents !== nents) {
         report('map-nents', dev, call, `sync of ${nents} entries, mapped were ${entry.nents}`, entry);
       }
+      owners?.synced(entry, address, size, cpu);
       if (entry.dir === DMA_BIDIRECTIONAL || entry.dir === dir) return;
       report('map-direction', dev, call, `sync ${name(dir)}, mapped was ${name(entry.dir)}`, entry);
       const oneWay = cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
       if (entry.dir === oneWay) {
         report('sync-direction', dev, call, `sync ${to} of a mapping ${name(oneWay)}`, entry);
       }
+    },
+
+    /** The DMA layer copies, or has done so: that is not the CPU's doing. */
+    copying(held: boolean): void {
+      owners?.hold(held);
+    },
+
+    /** Memory is freed. */
+    freed(address: number, bytes: number, what: string): void {
+      owners?.freed(address, bytes, what);
     },
 
     /** A driver wrote an address into a descriptor that is too narrow for it. */
@@ -388,22 +438,10 @@ function bitsOf(dev: Device): number {
   return dev.controller.profile.addressBits;
 }
 
-function firstPfn(entry: Entry): number {
-  return Math.floor(lineOf(entry.cpu) / PAGE_SIZE);
-}
-
-function lastPfn(entry: Entry): number {
-  return Math.floor((entry.cpu + entry.size - 1) / PAGE_SIZE);
-}
-
-function lineOf(address: number): number {
-  return address - (address % CACHE_LINE);
-}
-
 function holdsLine(entry: Entry, line: number): boolean {
-  return lineOf(entry.cpu) <= line && line < entry.cpu + entry.size;
+  return lineOf(entry.cpu) <= line && line < endOf(entry);
 }
 
 function shareLine(a: Entry, b: Entry): boolean {
-  return lineOf(a.cpu) < b.cpu + b.size && lineOf(b.cpu) < a.cpu + a.size;
+  return lineOf(a.cpu) < endOf(b) && lineOf(b.cpu) < endOf(a);
 }

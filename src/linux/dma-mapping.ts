@@ -104,7 +104,14 @@ export function createDmaMapping(k: Linux) {
   function sync(dev: Device, address: number, size: number, dir: number, cpu: boolean, where: string): void {
     checkDirection(dir, 'dma_sync');
     debug?.synced(dev, address, size, dir, 0, cpu, where);
-    if (swiotlb.is_swiotlb_buffer(address)) swiotlb.swiotlb_tbl_sync_single(address, size, dir, cpu);
+    syncBus(address, size, dir, cpu);
+  }
+
+  function syncBus(address: number, size: number, dir: number, cpu: boolean): void {
+    if (!swiotlb.is_swiotlb_buffer(address)) return;
+    debug?.copying(true);
+    swiotlb.swiotlb_tbl_sync_single(address, size, dir, cpu);
+    debug?.copying(false);
   }
 
   function syncSg(
@@ -120,9 +127,7 @@ export function createDmaMapping(k: Linux) {
     for (let i = 0; i < nents && sg !== null; i++) {
       const { dma_address, dma_length } = sg;
       debug?.synced(dev, dma_address, dma_length, dir, i === 0 ? nents : 0, cpu, where);
-      if (swiotlb.is_swiotlb_buffer(dma_address)) {
-        swiotlb.swiotlb_tbl_sync_single(dma_address, dma_length, dir, cpu);
-      }
+      syncBus(dma_address, dma_length, dir, cpu);
       sg = k.scatterlist.sg_next(sg);
     }
   }

@@ -131,6 +131,7 @@ export function createKmalloc(k: Linux) {
       if (slab.inUse === used.length && used.length > 1) list.push(slab);
       used[piece] = 0;
       k.memory.forget(addr, slab.bytes);
+      if (k.machine.guard.enabled) k.dmaDebug.freed(addr, slab.bytes, 'memory of kmalloc() is freed');
       if (--slab.inUse > 0) return;
       const at = list.indexOf(slab);
       if (at >= 0) list.splice(at, 1);

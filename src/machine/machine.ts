@@ -12,6 +12,7 @@ import {
   RUN_IRQ,
   RUN_MEDIA,
 } from '../../assembly/bus/codes.ts';
+import { MAPPING_STRIDE } from '../../assembly/bus/guard-codes.ts';
 import {
   AT_FREE,
   AT_GUARD_FLAGS,
@@ -414,6 +415,7 @@ export class Machine {
    */
   onAccess(hook: (() => void) | null): void {
     this.#access.run = hook;
+    this.memory.accessChanged();
   }
 
   /** The lowest message-signalled vector that is pending, taken off the list; −1: none. */
@@ -488,7 +490,7 @@ function guardBytes(ramBytes: number, guard: boolean | GuardOptions): number {
   if (guard === false) return 0;
   const capacity = (typeof guard === 'object' ? guard.capacity : undefined) ?? 16384;
   const pages = ramBytes / PAGE;
-  return pages * 4 + (capacity + 2 * pages) * 16 + (capacity + 1) * 40 + 65536 + ramBytes / 8;
+  return pages * 4 + (capacity + 2 * pages) * 16 + (capacity + 1) * MAPPING_STRIDE + 65536 + ramBytes / 8;
 }
 
 function resolve(options: ControllerOptions): { description: ControllerDescription; profile: Profile } {

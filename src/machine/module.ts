@@ -32,6 +32,8 @@ export interface HardwareExports {
     handle: number,
   ): number;
   guardUnmap(slot: number): number;
+  guardHasWritten(slot: number): number;
+  guardStale(slot: number, from: number, to: number): void;
   guardWritten(index: number, bytes: number, written: number): void;
   guardCopied(to: number, from: number, bytes: number): void;
   blockBytes(block: number): number;

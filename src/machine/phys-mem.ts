@@ -1,7 +1,7 @@
 // The CPU's door to RAM. Kernels and drivers touch memory only through this class, so that the guard can see
 // both sides of every buffer; the typed-array views stay in here and in the folder around it.
 
-import { PAGE_CLEAN, PAGE_SHIFT } from '../../assembly/bus/layout.ts';
+import { PAGE_BYTES, PAGE_CLEAN, PAGE_SHIFT } from '../../assembly/bus/layout.ts';
 import type { DirtyPages } from './dirty-pages.ts';
 import { BusError } from './errors.ts';
 
@@ -32,6 +32,9 @@ export interface AccessHook {
   run: (() => void) | null;
 }
 
+/** Hears of accesses of the CPU to pages that are watched, before they happen. */
+export type TouchWatch = (address: number, bytes: number, write: boolean) => void;
+
 /**
  * Physical memory as the CPU sees it. Addresses are numbers from 0 to 2^53 − 1. Every method throws BusError
  * where an access meets no RAM, before it changes anything. Multi-byte values are little endian and may be
@@ -52,6 +55,11 @@ export class PhysMem {
   #index = 0;
   #watch: ByteWatch | null = null;
   readonly #access: AccessHook;
+  /** Whether anything at all is to happen before an access. */
+  #hooked = false;
+  /** How often each page of the module's memory is watched; null while nobody watches. */
+  #watched: Uint16Array | null = null;
+  #touch: TouchWatch | null = null;
   readonly #dirty: DirtyPages;
   /** Its flags: a store that meets no clean page has nothing to say. */
   readonly #flags: Uint8Array;
@@ -73,6 +81,30 @@ export class PhysMem {
     this.#watch = watch;
   }
 
+  /** What onAccess() of the machine has installed or taken away counts from now on. The machine calls this. */
+  accessChanged(): void {
+    this.#hooked = this.#access.run !== null || this.#touch !== null;
+  }
+
+  /** Has `touch` told of every access to a page that watchPages() has been asked to watch. */
+  watchTouches(touch: TouchWatch | null): void {
+    this.#touch = touch;
+    this.#watched = touch === null ? null : new Uint16Array(this.#flags.length);
+    this.accessChanged();
+  }
+
+  /** Watches the pages of `length` bytes at `address` once more (1), or once less (-1). */
+  watchPages(address: number, length: number, change: 1 | -1): void {
+    const watched = this.#watched;
+    if (watched === null) return;
+    const end = address + length;
+    for (let at = address; at < end; at += PAGE_BYTES - (at % PAGE_BYTES)) {
+      if (!this.#seek(at)) continue;
+      const page = (at - this.#base + this.#offset) >>> PAGE_SHIFT;
+      watched[page] = (watched[page] as number) + change;
+    }
+  }
+
   /** Bytes of RAM in all. */
   get bytes(): number {
     return this.#regions.reduce((sum, region) => sum + region.bytes, 0);
@@ -86,12 +118,12 @@ export class PhysMem {
   }
 
   read8(address: number): number {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 1, false);
     return this.#u8[this.#find(address, 1)] as number;
   }
 
   read16(address: number): number {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 2, false);
     const at = this.#find(address, 2);
     if ((at & 1) === 0) return this.#u16[at >>> 1] as number;
     return (this.#u8[at] as number) | ((this.#u8[at + 1] as number) << 8);
@@ -99,7 +131,7 @@ export class PhysMem {
 
   /** Unsigned. */
   read32(address: number): number {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 4, false);
     const at = this.#find(address, 4);
     if ((at & 3) === 0) return this.#u32[at >>> 2] as number;
     const high = ((this.#u8[at + 2] as number) << 16) | ((this.#u8[at + 3] as number) << 24);
@@ -107,7 +139,7 @@ export class PhysMem {
   }
 
   write8(address: number, value: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 1, true);
     const at = this.#find(address, 1);
     if (this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 1);
     this.#u8[at] = value;
@@ -115,7 +147,7 @@ export class PhysMem {
   }
 
   write16(address: number, value: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 2, true);
     const at = this.#find(address, 2);
     if ((at & 1) !== 0 || this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 2);
     if ((at & 1) === 0) this.#u16[at >>> 1] = value;
@@ -127,7 +159,7 @@ export class PhysMem {
   }
 
   write32(address: number, value: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 4, true);
     const at = this.#find(address, 4);
     if ((at & 3) !== 0 || this.#flags[at >>> PAGE_SHIFT] === PAGE_CLEAN) this.#dirty.mark(at, 4);
     if ((at & 3) === 0) this.#u32[at >>> 2] = value;
@@ -137,7 +169,7 @@ export class PhysMem {
 
   /** Writes four dwords in a row, as descriptors are made of, with one look for where they go. */
   write4x32(address: number, a: number, b: number, c: number, d: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, 16, true);
     if ((address & 3) !== 0 || address < this.#base || address + 16 > this.#end) {
       this.write32(address, a);
       this.write32(address + 4, b);
@@ -161,7 +193,7 @@ export class PhysMem {
 
   /** Fills `length` bytes at `address` with `byte`. */
   fill(address: number, byte: number, length: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, length, true);
     this.#check(address, length);
     this.#pieces(address, length, (at, n) => {
       this.#dirty.mark(at, n);
@@ -173,7 +205,10 @@ export class PhysMem {
 
   /** Copies `length` bytes from `from` to `to`; the ranges may overlap. */
   copy(to: number, from: number, length: number): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) {
+      this.#before(to, length, true);
+      this.#checkTouch(from, length, false);
+    }
     if (length === 0) return;
     const target = this.#tryRun(to, length);
     const targetIndex = this.#index + target - this.#offset;
@@ -207,7 +242,7 @@ export class PhysMem {
 
   /** Copies `length` bytes at `address` into `into`, from its index `start` on. */
   readInto(address: number, into: Uint8Array, start = 0, length = into.length - start): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, length, false);
     this.#check(address, length);
     let done = start;
     this.#pieces(address, length, (at, n) => {
@@ -219,7 +254,12 @@ export class PhysMem {
 
   /** Copies `length` bytes of `bytes`, from its index `start` on, to `address`. */
   writeBytes(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): void {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, length, true);
+    this.writeForDevice(address, bytes, start, length);
+  }
+
+  /** As writeBytes() in a device's stead, where a driver answers for it: who watches the CPU is not told. */
+  writeForDevice(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): void {
     this.#check(address, length);
     let done = start;
     this.#pieces(address, length, (at, n) => {
@@ -233,7 +273,7 @@ export class PhysMem {
 
   /** Whether `length` bytes at `address` are those of `bytes` from its index `start` on. */
   equals(address: number, bytes: Uint8Array, start = 0, length = bytes.length - start): boolean {
-    if (this.#access.run !== null) this.#access.run();
+    if (this.#hooked) this.#before(address, length, false);
     this.#check(address, length);
     let done = start;
     return this.#pieces(address, length, (at, n) => {
@@ -241,6 +281,25 @@ export class PhysMem {
       done += n;
       return true;
     });
+  }
+
+  /** What is to happen before an access. */
+  #before(address: number, length: number, write: boolean): void {
+    if (this.#access.run !== null) this.#access.run();
+    this.#checkTouch(address, length, write);
+  }
+
+  #checkTouch(address: number, length: number, write: boolean): void {
+    const watched = this.#watched;
+    if (watched === null) return;
+    const at = this.#tryRun(address, length);
+    if (at < 0) return; // meets no RAM, or spans regions
+    const last = (at + length - 1) >>> PAGE_SHIFT;
+    for (let page = at >>> PAGE_SHIFT; page <= last; page++) {
+      if (watched[page] === 0) continue;
+      this.#touch?.(address, length, write);
+      return;
+    }
   }
 
   /** Calls `visit` for each stretch of module memory behind the range until it returns false. */

@@ -314,8 +314,11 @@ const CHANGING: Readonly<Record<string, string>> = {
   'media-lane.ts #last': 'promises on their way',
   'phys-mem.ts #base': 'the region of the last hit',
   'phys-mem.ts #end': 'the region of the last hit',
+  'phys-mem.ts #hooked': 'whether somebody hooks in',
   'phys-mem.ts #index': 'the region of the last hit',
   'phys-mem.ts #offset': 'the region of the last hit',
+  'phys-mem.ts #touch': 'a kernel’s hook',
+  'phys-mem.ts #watched': 'a kernel’s: what it has mapped',
   'phys-mem.ts #watch': 'made of the machine',
 };
 
