@@ -103,6 +103,7 @@ function ahci_interrupt(_irq: number, q: Linux.RequestQueue): number {
 function* ahci_probe(): Sleeps<Linux.Gendisk> {
   hba.configWrite(4, 2, 0x06); // memory space and bus mastering
   linux.dma_set_mask(dev, Linux.DMA_BIT_MASK(64)); // data anywhere; what the port reads, below 4 GiB
+  linux.dma_set_max_seg_size(dev, 4 << 20);
   const shared = linux.dma_alloc_coherent(dev, TABLES + SLOTS * TABLE_BYTES, Linux.GFP_KERNEL, 'ahci_probe');
   if (shared === null) throw new Error('no memory for the command list');
   base = shared.dma_handle;
