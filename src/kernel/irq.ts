@@ -244,6 +244,7 @@ export class Interrupts {
         priority = source.priority;
       }
     }
+    if (this.messages.length === 0) return best;
     for (const source of this.messages) {
       if (source.disabled === 0 && source.priority > priority) {
         best = source;
@@ -254,6 +255,7 @@ export class Interrupts {
   }
 
   private bestSoft(floor: number): SoftInterrupt | null {
+    if (this.softs.length === 0) return null;
     let best: SoftInterrupt | null = null;
     let priority = floor;
     for (const soft of this.softs) {
@@ -276,7 +278,9 @@ export class Interrupts {
       this.messages.splice(this.messages.indexOf(source), 1);
     }
     let claimed = false;
-    for (const action of source.actions) {
+    const { actions } = source; // a handler may free one: that makes a new list
+    for (let i = 0; i < actions.length; i++) {
+      const action = actions[i] as IrqAction;
       if (this.cpu.interrupt(action.name, source.priority, action.handler)) claimed = true;
     }
     if (claimed) this.claim(source);

@@ -96,6 +96,22 @@ export class PageLocks {
     return !page.testSet(PG_dirty);
   }
 
+  /**
+   * setDirtyLock() where it need not sleep: false when somebody has the page lock. A page of no file is marked without
+   * taking it, since nothing can come in between.
+   */
+  trySetDirtyLock(page: Page): boolean {
+    if (page.mapping === null) {
+      if ((page.flags & PG_locked) !== 0) return false;
+      this.setDirty(page);
+      return true;
+    }
+    if (!this.tryLock(page)) return false;
+    this.setDirty(page);
+    this.unlock(page);
+    return true;
+  }
+
   /** The same under the page lock (Linux: set_page_dirty_lock). */
   *setDirtyLock(page: Page): Sleeps<boolean> {
     if (this.cpu.inInterrupt)

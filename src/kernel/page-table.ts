@@ -47,6 +47,14 @@ export class PageTable {
     return leaf === null ? null : (leaf.pages[slot(address)] as Page | null);
   }
 
+  /** The page, if of the bits in `mask` exactly `wanted` are set: one look instead of two. */
+  pageWith(address: number, mask: number, wanted: number): Page | null {
+    const leaf = this.leaf(Math.floor(address / LEAF_BYTES));
+    if (leaf === null) return null;
+    const at = slot(address);
+    return ((leaf.bits[at] as number) & mask) === wanted ? (leaf.pages[at] as Page | null) : null;
+  }
+
   /** Frame number; -1 when nothing is there. */
   pfn(address: number): number {
     const leaf = this.leaf(Math.floor(address / LEAF_BYTES));

@@ -47,7 +47,9 @@ export function createBioData(k: Linux) {
         k.warnings.warn('LIFE-13', 'pages cannot be added to a clone', 'bio_add_page');
         return 0;
       }
-      if (!growLast(bio, page, len, off) && appendPage(bio, page, len, off) === null) return 0;
+      const prev = lastVec(bio);
+      const grown = prev !== undefined && grow(prev, page, len, off);
+      if (!grown && appendPage(bio, page, len, off) === null) return 0;
       bio.bi_iter.bi_size += len;
       return len;
     },
@@ -61,11 +63,11 @@ export function createBioData(k: Linux) {
       mustPage(page, 'bio_add_pc_page');
       if (bio_flagged(bio, BIO_CLONED)) return 0;
       if ((bio.bi_iter.bi_size + len) >>> 9 > q.limits.max_hw_sectors) return 0;
-      if (growLast(bio, page, len, off)) {
+      const prev = lastVec(bio);
+      if (prev !== undefined && grow(prev, page, len, off)) {
         bio.bi_iter.bi_size += len;
         return len;
       }
-      const prev = lastVec(bio);
       if (prev !== undefined && k.merge.bvec_gap_to_prev(q, prev, off)) return 0;
       const { bi_flags, bi_phys_segments, bi_seg_front_size, bi_seg_back_size } = bio;
       const vec = appendPage(bio, page, len, off);
@@ -186,11 +188,10 @@ function lastVec(bio: Bio): BioVec | undefined {
   return bio.bi_vcnt > 0 ? bio.bi_io_vec?.[bio.bi_vcnt - 1] : undefined;
 }
 
-/** Lets the last vec grow if the bytes follow it in the same page. */
-function growLast(bio: Bio, page: Page, len: number, off: number): boolean {
-  const last = lastVec(bio);
-  if (last === undefined || last.bv_page !== page || off !== last.bv_offset + last.bv_len) return false;
-  last.bv_len += len;
+/** Lets a vec grow if the bytes follow it in the same page. */
+function grow(vec: BioVec, page: Page, len: number, off: number): boolean {
+  if (vec.bv_page !== page || off !== vec.bv_offset + vec.bv_len) return false;
+  vec.bv_len += len;
   return true;
 }
 

@@ -195,9 +195,7 @@ export function createBioMap(k: Linux) {
   function unpinDirty(bio: Bio, i: number): number {
     for (; i < bio.bi_vcnt; i++) {
       const page = pageOf(bio, i);
-      if (!locks.tryLock(page)) return i;
-      locks.setDirty(page);
-      locks.unlock(page);
+      if (!locks.trySetDirtyLock(page)) return i;
       allocator.put(page);
     }
     return i;

@@ -134,6 +134,8 @@ export function createDmaMapping(k: Linux) {
 
   /** Takes back the first `nents` entries of a list. */
   function unmapEntries(sgl: Scatterlist, nents: number, dir: number): void {
+    // Mappings outside of the pool leave nothing to be undone.
+    if (!k.trace.active && !swiotlb.swiotlb_in_use()) return;
     let sg: Scatterlist | null = sgl;
     for (let i = 0; i < nents && sg !== null; i++) {
       unmapBus(sg.dma_address, sg.dma_length, dir);

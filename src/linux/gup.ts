@@ -318,8 +318,7 @@ export function createGup(k: Linux) {
     const { pageTable } = mm;
     let at = start - (start & (PAGE_SIZE - 1));
     for (let i = 0; i < nr; i++, at += PAGE_SIZE) {
-      if ((pageTable.bits(at) & (needs | PTE_SPECIAL)) !== needs) return i;
-      const page = pageTable.page(at);
+      const page = pageTable.pageWith(at, needs | PTE_SPECIAL, needs);
       if (page === null) return i;
       allocator.get(page);
       page.flags |= PG_referenced;

@@ -21,7 +21,7 @@ import { type QueueLimits, REQ_COPY_USER, REQ_TYPE_FS, type Request, type Reques
 import { EINVAL } from './errno.ts';
 import type { Linux } from './kernel.ts';
 import type { Scatterlist } from './scatterlist.ts';
-import { maxSectorsAt, sameWindow, startOf } from './segment.ts';
+import { maxSectorsAt, startOf, windowEnd } from './segment.ts';
 
 const PAGE_SIZE = 4096;
 
@@ -31,9 +31,25 @@ const SEG_VALID = 1 << BIO_SEG_VALID;
 class Segment {
   /** Bytes so far; 0: none begun. */
   bytes = 0;
-  /** Physical address of the last vec's first byte, and of the byte behind it. */
-  vecStart = 0;
-  vecEnd = 0;
+  /** Physical addresses of the byte behind it, and of the first byte that is too far: the device wants a cut there. */
+  end = 0;
+  limit = 0;
+
+  /** Begins anew with `bytes` bytes at `start`. */
+  begin(limits: BioQueue['limits'], start: number, bytes: number): void {
+    this.bytes = bytes;
+    this.end = start + bytes;
+    this.limit = windowEnd(start, limits.seg_boundary_mask);
+  }
+
+  /** SG-01: goes on with `bytes` bytes at `start` if the device takes them as one piece with those before. */
+  extend(limits: BioQueue['limits'], start: number, bytes: number): boolean {
+    if (this.bytes === 0 || this.end !== start || !limits.cluster) return false;
+    if (this.bytes + bytes > limits.max_segment_size || start + bytes > this.limit) return false;
+    this.bytes += bytes;
+    this.end += bytes;
+    return true;
+  }
 }
 
 export function createMerge(k: Linux) {
@@ -62,27 +78,15 @@ export function createMerge(k: Linux) {
         const bytes = Math.min(vec.bv_len - done, left);
         left -= bytes;
         const start = startOf(vec) + done;
-        if (continues(limits, start, bytes)) {
-          segment.bytes += bytes;
-        } else {
-          if (segments === 1 && first !== null) first.bi_seg_front_size = segment.bytes;
-          segments++;
-          segment.bytes = bytes;
-        }
-        segment.vecStart = start;
-        segment.vecEnd = start + bytes;
+        if (segment.extend(limits, start, bytes)) continue;
+        if (segments === 1 && first !== null) first.bi_seg_front_size = segment.bytes;
+        segments++;
+        segment.begin(limits, start, bytes);
       }
     }
     if (segments === 1 && first !== null) first.bi_seg_front_size = segment.bytes;
     if (back !== null) back.bi_seg_back_size = segment.bytes;
     return segments;
-  }
-
-  /** SG-01: whether `bytes` bytes at `start` go on in the segment in hand. */
-  function continues(limits: BioQueue['limits'], start: number, bytes: number): boolean {
-    if (segment.bytes === 0 || !limits.cluster || segment.vecEnd !== start) return false;
-    if (segment.bytes + bytes > limits.max_segment_size) return false;
-    return sameWindow(segment.vecStart, start + bytes - 1, limits.seg_boundary_mask);
   }
 
   /** Appends the memory of one bio to the list that ends with `last`; returns the new last entry. */
@@ -100,15 +104,12 @@ export function createMerge(k: Linux) {
       const bytes = Math.min(vec.bv_len - done, left);
       left -= bytes;
       const start = startOf(vec) + done;
-      if (last !== null && continues(q.limits, start, bytes)) {
-        segment.bytes += bytes;
+      if (last !== null && segment.extend(q.limits, start, bytes)) {
         last.length += bytes;
       } else {
         last = newEntry(sgl, last, vec, bytes, done);
-        segment.bytes = bytes;
+        segment.begin(q.limits, start, bytes);
       }
-      segment.vecStart = start;
-      segment.vecEnd = start + bytes;
     }
     return last;
   }

@@ -364,7 +364,12 @@ export function createSd(k: Linux) {
 
   /** A slot is free: whoever waited for one goes on. */
   function runQueues(host: Host): void {
-    for (const { queue } of host.disks) if (queue.head !== null) k.core.blk_run_queue(queue);
+    const { disks } = host;
+    // By index: after every request, an iterator would cost more than the look.
+    for (let i = 0; i < disks.length; i++) {
+      const { queue } = disks[i] as Gendisk;
+      if (queue.head !== null) k.core.blk_run_queue(queue);
+    }
   }
 
   /** In interrupt context: gives the command up. Its end may come at once, or later from the driver. */

@@ -14,6 +14,12 @@ export function sameWindow(first: number, last: number, mask: number): boolean {
   return Math.floor(first / unit) === Math.floor(last / unit);
 }
 
+/** First address behind `address` that is a multiple of `mask` + 1. */
+export function windowEnd(address: number, mask: number): number {
+  const unit = mask + 1;
+  return (Math.floor(address / unit) + 1) * unit;
+}
+
 /** Sectors that a read or write from `sector` on may have. */
 export function maxSectorsAt(limits: QueueLimits, sector: number): number {
   if (limits.chunk_sectors === 0) return limits.max_sectors;

@@ -121,6 +121,11 @@ export function createSwiotlb(k: Linux) {
       return { slots: pool?.slots ?? 0, used: pool?.inUse ?? 0 };
     },
 
+    /** Whether any slot is in use. */
+    swiotlb_in_use(): boolean {
+      return pool !== null && pool.inUse > 0;
+    },
+
     /** Bus address that a mapping gets which failed; 0: there is no pool. */
     swiotlb_overflow(): number {
       return overflow;
