@@ -315,7 +315,8 @@ export class AhciPort {
   /** Entry `i` of the table's descriptors, [1] 4.2.3.3. */
   #writePrd(table: number, i: number, address: number, bytes: number): void {
     const at = table + AHCI_TABLE_PRDT + i * AHCI_PRD_BYTES;
-    this.#memory.write4x32(at, address >>> 0, (address / 4294967296) >>> 0, 0, bytes - 1);
+    // Signed halves: what passes 2^31 unsigned would need an object of its own.
+    this.#memory.write4x32(at, address | 0, (address / 4294967296) | 0, 0, bytes - 1);
   }
 
   /** Ends what the hardware is through with. */

@@ -38,5 +38,6 @@ export function mustPage(page: Page, where: string): void {
 
 /** @throws KernelBug `argument` */
 export function mustDevice(dev: Device, where: string): void {
-  if ((dev as Device | null)?.dma_mask === undefined) throw badArgument(dev, 'a device', where);
+  // Not by dma_mask: a number that needs a double would be put into a new object, to be compared.
+  if ((dev as Device | null)?.controller === undefined) throw badArgument(dev, 'a device', where);
 }

@@ -228,7 +228,7 @@ export function createDmaMapping(k: Linux) {
       checkDirection(dir, 'dma_map_sg');
       let sg: Scatterlist | null = sgl;
       for (let i = 0; i < nents && sg !== null; i++) {
-        const phys = k.scatterlist.sg_phys(sg);
+        const phys = k.scatterlist.sg_page(sg).phys + sg.offset;
         debug?.check_memory(dev, phys, sg.length, dir, 'dma_map_sg', where);
         const address = busAddress(dev, phys, sg.length, dir);
         if (address < 0) {
