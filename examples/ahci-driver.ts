@@ -103,7 +103,6 @@ function ahci_interrupt(_irq: number, q: Linux.RequestQueue): number {
 function* ahci_probe(): Sleeps<Linux.Gendisk> {
   hba.configWrite(4, 2, 0x06); // memory space and bus mastering
   linux.dma_set_mask(dev, Linux.DMA_BIT_MASK(64)); // data anywhere; what the port reads, below 4 GiB
-  linux.dma_set_max_seg_size(dev, 4 << 20);
   const shared = linux.dma_alloc_coherent(dev, TABLES + SLOTS * TABLE_BYTES, Linux.GFP_KERNEL, 'ahci_probe');
   if (shared === null) throw new Error('no memory for the command list');
   base = shared.dma_handle;
@@ -120,7 +119,6 @@ function* ahci_probe(): Sleeps<Linux.Gendisk> {
   while ((port(CI) & 1) !== 0) yield* scheduler.delay(1000);
   const q = linux.blk_init_queue(ahci_request);
   linux.blk_queue_max_segments(q, SEGMENTS);
-  linux.blk_queue_max_segment_size(q, 4 << 20);
   linux.blk_queue_max_hw_sectors(q, 65535);
   linux.request_irq(hba.line, ahci_interrupt, 0, 'ahci', q);
   setPort(PXIS, 0xffffffff);
