@@ -209,3 +209,102 @@ test('NetBSD: a command that timed out is aborted by its CCB, and its mail says 
   board.machine.settle();
   assert.is(board.takeMail(), null, 'one mail for one command');
 });
+
+/** aha1542_queuecommand: scatter lists up to 5.12 wherever there are data, one low buffer and opcode 0 since. */
+function linuxCommand(
+  board: Board,
+  slot: number,
+  target: number,
+  lists: boolean,
+  cdb: readonly number[],
+  bytes = 0,
+): void {
+  const writes = cdb[0] === scsi.OP_WRITE_10;
+  const reads = cdb[0] === scsi.OP_READ_10;
+  const data = DATA + slot * 0x2000;
+  const direction = writes ? regs.DIRECTION_OUT : reads ? regs.DIRECTION_IN : 0;
+  const base = { cdb, target, direction, senseLength: 16 };
+  if (bytes === 0 || !lists) {
+    board.post(board.writeCcb(slot, { ...base, dataLength: bytes, dataPointer: bytes === 0 ? 0 : data }));
+    return;
+  }
+  const half = Math.ceil(bytes / 4) * 2;
+  const parts = [
+    { address: data, bytes: half },
+    { address: data + half, bytes: bytes - half },
+  ].filter((part) => part.bytes > 0);
+  const list = LISTS + slot * 0x80;
+  const length = board.writeList(parts, list);
+  const opcode = regs.OPCODE_SCATTER;
+  board.post(board.writeCcb(slot, { ...base, opcode, dataLength: length, dataPointer: list }));
+}
+
+for (const [kernel, lists] of [
+  ['5.10', true],
+  ['6.1', false],
+] as const) {
+  test(`Linux ${kernel}: a scan of seven targets, then eight mailboxes around and around`, async () => {
+    const board = await Board.create({ ready: false, mailboxes: 8 });
+    board.setUp();
+    const { machine } = board;
+    const { memory } = machine;
+    /** One command to its interrupt: how it ended, by host and target, as the handler reads it. */
+    const run = (slot: number, target: number, cdb: readonly number[], bytes = 0): number[] => {
+      linuxCommand(board, slot, target, lists, cdb, bytes);
+      board.start();
+      machine.settle();
+      assert.is(board.interrupts, regs.INTERRUPT_ANY | regs.INTERRUPT_MBIF);
+      board.control(regs.CONTROL_IRST);
+      const mail = board.takeMail();
+      assert.is(mail?.ccb, board.ccbAddress(slot));
+      const { host, target: status } = board.outcome(slot, 0);
+      return [mail?.mail ?? 0, host, status];
+    };
+    const inquiry = [scsi.OP_INQUIRY, 0, 0, 0, 36, 0];
+    for (let target = 0; target < 7; target++) {
+      const found = run(0, target, inquiry, 36);
+      assert.equal(found, target === 0 ? [regs.MBI_SUCCESS, 0, 0] : [regs.MBI_ERROR, 0x11, found[2] ?? 0]);
+    }
+    assert.equal(run(1, 0, [0, 0, 0, 0, 0, 0]), [regs.MBI_ERROR, 0, scsi.STATUS_CHECK_CONDITION]);
+    assert.equal(run(1, 0, [0, 0, 0, 0, 0, 0]), [regs.MBI_SUCCESS, 0, 0]);
+    assert.equal(run(2, 0, [scsi.OP_READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8), [
+      regs.MBI_SUCCESS,
+      0,
+      0,
+    ]);
+    assert.equal([...memory.readBytes(DATA + 0x4000, 8)], [0, 0, 1, 255, 0, 0, 2, 0]);
+    // Eight at once, four times: all of them end, whatever the order, behind as many interrupts as it takes.
+    for (let round = 0; round < 4; round++) {
+      for (let slot = 0; slot < 8; slot++) {
+        memory.writeBytes(DATA + slot * 0x2000, pattern(4096, round * 8 + slot));
+        linuxCommand(board, slot, 0, lists, rw10(scsi.OP_WRITE_10, slot * 8, 8), 4096);
+        board.start();
+      }
+      const ended = new Set<number>();
+      for (let tries = 0; ended.size < 8; tries++) {
+        assert.ok(tries < 100);
+        machine.settle();
+        board.control(regs.CONTROL_IRST);
+        for (let mail = board.takeMail(); mail !== null; mail = board.takeMail()) {
+          assert.is(mail.mail, regs.MBI_SUCCESS);
+          ended.add(mail.ccb);
+        }
+      }
+      for (let slot = 0; slot < 8; slot++) {
+        assert.equal(board.disk.read(slot * 4096, 4096), pattern(4096, round * 8 + slot));
+        memory.fill(DATA + slot * 0x2000, 0, 4096);
+        assert.equal(run(slot, 0, rw10(scsi.OP_READ_10, slot * 8, 8), 4096), [regs.MBI_SUCCESS, 0, 0]);
+        assert.ok(memory.equals(DATA + slot * 0x2000, pattern(4096, round * 8 + slot)));
+      }
+    }
+    // aha1542_dev_reset: operation 81h without anything else.
+    const reset = { opcode: regs.OPCODE_DEVICE_RESET, target: 0, cdb: [], senseLength: 0 };
+    board.post(board.writeCcb(3, reset));
+    board.start();
+    machine.settle();
+    board.control(regs.CONTROL_IRST);
+    assert.is(board.takeMail()?.mail, regs.MBI_SUCCESS);
+    assert.equal(run(4, 0, [0, 0, 0, 0, 0, 0]), [regs.MBI_ERROR, 0, scsi.STATUS_CHECK_CONDITION]);
+    assert.equal(run(4, 0, [0, 0, 0, 0, 0, 0]), [regs.MBI_SUCCESS, 0, 0]);
+  });
+}

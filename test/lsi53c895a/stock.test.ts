@@ -2,6 +2,7 @@
 // probing of Linux's and FreeBSD's sym drivers, their way of running SCRIPTS (start queue with SIGP, loads and stores,
 // phase mismatches handled by SCRIPTS), the older ncr53c8xx's without them, and what fuzzers once sent to emulators.
 
+import { createMachine, type Machine } from '../../src/machine/index.ts';
 import { assemble, link } from '../../src/scripts/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { Chip, DATA, PROGRAM, pattern, readTen, regs, TABLE, writeTen } from './chip.ts';
@@ -410,4 +411,127 @@ INT 1`);
   chip.setUp();
   assert.is(chip.execute({ cdb: [0, 0, 0, 0, 0, 0] }).status, 2);
   assert.is(chip.execute({ cdb: [0, 0, 0, 0, 0, 0] }).status, 0);
+});
+
+/** One of the public reports' machines: a chip in a PCI slot, with a disk, and RAM where the report writes. */
+async function reported(slot: number, places: readonly number[], profile = 'lsi53c895a'): Promise<Machine> {
+  const machine = await createMachine({
+    ram: [{ base: 0, bytes: 0x100000 }, ...places.map((base) => ({ base, bytes: 0x10000 }))],
+    guard: false,
+    flavour: 'debug',
+  });
+  const controller = machine.addController({ kind: 'lsi53c895a', profile, slot });
+  controller.reset('power-on');
+  controller.attach(machine.addDisk({ bytes: 2 ** 20 }), 0);
+  return machine;
+}
+
+function configure(machine: Machine, slot: number, register: number, value: number, size: 2 | 4 = 4): void {
+  machine.bus.writePort(0xcf8, 4, (0x80000000 | (slot << 11) | register) >>> 0);
+  machine.bus.writePort(0xcfc, size, value);
+}
+
+/** The time that a client of such a report gives the chip. */
+function letRun(machine: Machine): void {
+  for (let i = 0; i < 100; i++) machine.advance(machine.now() + 10_000);
+}
+
+test('public reports, byte for byte: SCRIPTS where no memory is, started through the upper bytes of DSP', async () => {
+  const machine = await reported(3, []);
+  configure(machine, 3, 0x14, 0xe1068000);
+  configure(machine, 3, 0x04, 7, 2);
+  machine.bus.writeMemory(0xe106802e, 1, 0xff);
+  machine.bus.writeMemory(0xe106802f, 1, 0xff);
+  letRun(machine);
+  assert.is(machine.bus.readMemory(0xe106800c, 1) & 0x7f, regs.LSI_DSTAT_BF);
+});
+
+for (const profile of ['lsi53c810', 'lsi53c895a']) {
+  test(`public reports, byte for byte: a memory move onto the registers of the ${profile} itself`, async () => {
+    const machine = await reported(1, [], profile);
+    configure(machine, 1, 0x04, 7, 2);
+    configure(machine, 1, 0x14, 0xff100000);
+    configure(machine, 1, 0x18, 0xff000000);
+    for (const [at, value] of [
+      [0xff000000, 0xc0000024],
+      [0xff000114, 0x00000080],
+      [0xff00012c, 0xff000000],
+      [0xff000004, 0xff000114],
+      [0xff000008, 0xff100014],
+      [0xff10002f, 0x000000ff],
+    ] as const) {
+      machine.bus.writeMemory(at, 4, value);
+      letRun(machine);
+    }
+    machine.bus.writeMemory(0xff100014, 1, regs.LSI_ISTAT0_SRST);
+    machine.bus.writeMemory(0xff100014, 1, 0);
+    assert.is(machine.bus.readMemory(0xff10000c, 1), 0x80);
+  });
+}
+
+test('public reports, byte for byte: messages out by SCRIPTS that unaligned words to the ports start', async () => {
+  const places = [0x27510000, 0x36400000, 0x36d70000, 0x5a340000, 0x5a410000, 0x5a550000, 0x69730000];
+  const machine = await reported(2, places);
+  configure(machine, 2, 0x10, 0xc000);
+  configure(machine, 2, 0x04, 5, 2);
+  const { bus } = machine;
+  const put = (bytes: readonly (readonly [number, number])[]): void => {
+    for (const [at, value] of bytes) bus.writeMemory(at, 1, value);
+  };
+  const run = (dsp: number): void => {
+    bus.writePort(0xc02d, 4, dsp >>> 8);
+    letRun(machine);
+  };
+  put([
+    [0x69736c10, 0x08],
+    [0x69736c13, 0x58],
+    [0x69736c1a, 0x01],
+    [0x69736c1b, 0x06],
+    [0x69736c22, 0x01],
+    [0x69736c23, 0x07],
+    [0x69736c2b, 0x02],
+    [0x69736c48, 0x08],
+    [0x69736c4b, 0x58],
+    [0x69736c52, 0x04],
+    [0x69736c53, 0x06],
+    [0x69736c5b, 0x02],
+  ]);
+  run(0x69730000);
+  put([
+    [0x5a554662, 0x01],
+    [0x5a554663, 0x07],
+    [0x5a55466a, 0x10],
+    [0x5a55466b, 0x22],
+    [0x5a55466c, 0x5a],
+    [0x5a55466d, 0x5a],
+    [0x5a55466e, 0x34],
+    [0x5a55466f, 0x5a],
+    [0x5a345a5a, 0x77],
+    [0x5a345a5b, 0x55],
+    [0x5a345a5c, 0x51],
+    [0x5a345a5d, 0x27],
+    [0x27515577, 0x41],
+  ]);
+  run(0x5a550000);
+  put([
+    [0x364001d0, 0x08],
+    [0x364001d3, 0x58],
+    [0x364001da, 0x01],
+    [0x364001db, 0x26],
+    [0x364001dc, 0x0d],
+    [0x364001dd, 0xae],
+    [0x364001de, 0x41],
+    [0x364001df, 0x5a],
+    [0x5a41ae0d, 0xf8],
+    [0x5a41ae0e, 0x36],
+    [0x5a41ae0f, 0xd7],
+    [0x5a41ae10, 0x36],
+    [0x36d736f8, 0x0c],
+    [0x36d736f9, 0x80],
+    [0x36d736fa, 0x0d],
+  ]);
+  run(0x36400000);
+  bus.writePort(0xc014, 1, regs.LSI_ISTAT0_SRST);
+  bus.writePort(0xc014, 1, 0);
+  assert.is(bus.readPort(0xc00c, 1), 0x80);
 });
