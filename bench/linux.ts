@@ -2,7 +2,15 @@
 // blk_execute_rq and blk_rq_unmap_user, as ioctl(SG_IO) makes them.
 
 import { buildTransfer } from '../src/drivers/scsi.ts';
-import { type AddressSpace, PAGE_SIZE, type Sleeps, VM_READ, VM_WRITE } from '../src/kernel/index.ts';
+import {
+  type AddressSpace,
+  Completion,
+  PAGE_SIZE,
+  type Page,
+  type Sleeps,
+  VM_READ,
+  VM_WRITE,
+} from '../src/kernel/index.ts';
 import {
   type Bio,
   bootLinux,
@@ -23,6 +31,7 @@ import type { RawCopy } from './raw.ts';
 
 const MIB = 2 ** 20;
 const SECTOR = 512;
+const DEPTH = 32;
 const USER_ADDRESS = 0x1000_0000;
 /** One slot of the software I/O TLB's segments holds less than a mebibyte: longer segments could not be mapped. */
 const SWIOTLB_SEGMENT = 64 * 1024;
@@ -148,6 +157,51 @@ export async function linuxRow(name: string, raw: RawCopy, options: PathOptions)
     raw: (count) => (options.scattered === true ? raw.scatter(bytes, count) : raw.copy(bytes, bytes, count)),
     path: (count) => reads.run(count),
     check: () => check(machine, disk, mm),
+  };
+}
+
+/** Bios of the kernel's own through submit_bio(), a page each, 32 under way at once. */
+export async function submitRow(name: string, raw: RawCopy): Promise<Pair> {
+  const { machine, disk, linux, gendisk } = await boot({ bytes: PAGE_SIZE, depth: DEPTH, times: 0 });
+  const { scheduler } = linux.kernel;
+  const count = SPAN / PAGE_SIZE;
+  const pages = Array.from({ length: count }, () => linux.alloc_pages_now(GFP_KERNEL, 0, 'bench'));
+  const done = new Completion(scheduler, 'bios');
+  let open = 0;
+  const ended = (bio: Bio, error: number): void => {
+    if (error !== 0) throw new Error(`a bio ended with ${error}`);
+    linux.bio_put(bio);
+    if (--open === 0) done.complete();
+  };
+  function* submit(i: number): Sleeps<void> {
+    const bio = (yield* linux.bio_alloc(GFP_KERNEL, 1)) as Bio; // with WAIT there always is one
+    bio.bi_bdev = gendisk.part0;
+    bio.bi_iter.bi_sector = (i * PAGE_SIZE) / SECTOR;
+    bio.bi_end_io = ended;
+    linux.bio_add_page(bio, pages[i] as Page, PAGE_SIZE, 0);
+    yield* linux.submit_bio(bio);
+  }
+  function* reader(times: number): Sleeps<void> {
+    for (let i = 0; i < times; i += DEPTH) {
+      open = DEPTH;
+      for (let j = i; j < i + DEPTH; j++) yield* submit(j);
+      if (!done.tryWait()) yield* done.wait();
+    }
+  }
+  return {
+    name,
+    bytes: PAGE_SIZE,
+    times: count,
+    raw: (times) => raw.copy(PAGE_SIZE, PAGE_SIZE, times),
+    path: (times) => scheduler.complete('reader', () => reader(times)),
+    check: () => {
+      const bytes = disk.read(0, SPAN);
+      for (let i = 0; i < count; i++) {
+        const { phys } = pages[i] as Page;
+        if (!machine.memory.equals(phys, bytes, i * PAGE_SIZE, PAGE_SIZE))
+          throw new Error(`page ${i} has other bytes than the disk`);
+      }
+    },
   };
 }
 

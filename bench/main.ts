@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { driverRow, SPAN } from './driver.ts';
-import { linuxRow } from './linux.ts';
+import { linuxRow, submitRow } from './linux.ts';
 import { measure, type Pair, type Row } from './measure.ts';
 import { mpageRow } from './mpage.ts';
 import { type RawCopy, rawCopy } from './raw.ts';
@@ -57,10 +57,12 @@ const ROWS: Readonly<Record<string, Make>> = {
     linuxRow(name, raw, { bytes: 4 * KIB, depth: 32, times: SMALL, bounce: 'isa' }),
   'Linux, 64 KiB of 16 scattered pages direct, depth 1': (raw, name) =>
     linuxRow(name, raw, { bytes: 64 * KIB, depth: 1, times: SPAN / (64 * KIB), scattered: true }),
+  // Long rounds: until the engine has compiled everything, several hundred such reads pass.
   'Linux, 1 MiB direct, depth 1': (raw, name) =>
-    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE }),
+    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 16 * LARGE }),
   'Linux, 1 MiB bounced by swiotlb, depth 1': (raw, name) =>
-    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 4 * LARGE, bounce: 'swiotlb' }),
+    linuxRow(name, raw, { bytes: MIB, depth: 1, times: 16 * LARGE, bounce: 'swiotlb' }),
+  'Linux, submit_bio of 4 KiB at depth 32': (raw, name) => submitRow(name, raw),
   'mpage over a 64 MiB ext2 file': (raw, name) => mpageRow(name, raw),
 };
 

@@ -92,15 +92,45 @@ export function createBlkCore(k: Linux) {
   // ---- bios become requests
 
   /** make_request_fn of a queue that has requests. */
-  function* blk_queue_bio(queue: RequestQueue, bio: Bio): Sleeps<void> {
+  function blk_queue_bio(queue: RequestQueue, bio: Bio): Sleeps<void> {
+    if (k.split.bio_split_point(queue, bio) > 0 || k.bounce.bounce_needed(queue, bio))
+      return fitAndQueue(queue, bio);
+    return queueFitting(queue, bio) ? k.ready.with(undefined) : waitAndQueue(queue, bio);
+  }
+
+  function* fitAndQueue(queue: RequestQueue, bio: Bio): Sleeps<void> {
     // Cut before bounced: a bounce clone has no more vecs than a set's bio can have.
     const piece = yield* k.split.blk_queue_split(queue, bio);
     const fits = yield* k.bounce.blk_queue_bounce(queue, piece);
-    const rw = fits.bi_op === REQ_OP_READ ? READ : WRITE;
-    const sync = rw === READ || (fits.bi_opf & REQ_SYNC) !== 0 ? 1 : 0;
-    const disk = diskOf(fits);
-    if (mergeBio(queue, fits, disk)) return;
-    const rq = tryGet(queue, rw, sync, fits) ?? (yield* waitGet(queue, rw, sync, fits));
+    if (!queueFitting(queue, fits)) yield* waitAndQueue(queue, fits);
+  }
+
+  function* waitAndQueue(queue: RequestQueue, bio: Bio): Sleeps<void> {
+    const rw = directionOf(bio);
+    queueAs(queue, bio, yield* waitGet(queue, rw, classOf(bio, rw), bio));
+  }
+
+  function directionOf(bio: Bio): number {
+    return bio.bi_op === REQ_OP_READ ? READ : WRITE;
+  }
+
+  /** Index into RequestQueue.rl. */
+  function classOf(bio: Bio, rw: number): 0 | 1 {
+    return rw === READ || (bio.bi_opf & REQ_SYNC) !== 0 ? 1 : 0;
+  }
+
+  /** Queues a bio that the device takes as it is; false when it has to wait for a request. */
+  function queueFitting(queue: RequestQueue, bio: Bio): boolean {
+    if (mergeBio(queue, bio, diskOf(bio))) return true;
+    const rw = directionOf(bio);
+    const rq = tryGet(queue, rw, classOf(bio, rw), bio);
+    if (rq === null) return false;
+    queueAs(queue, bio, rq);
+    return true;
+  }
+
+  /** Makes the bio a request; an errno instead of one ends it. */
+  function queueAs(queue: RequestQueue, fits: Bio, rq: ErrPtr<Request>): void {
     if (IS_ERR(rq)) {
       fits.bi_error = rq;
       k.bio.bio_endio(fits);
@@ -108,7 +138,7 @@ export function createBlkCore(k: Linux) {
     }
     rq.cmd_flags |= fits.bi_opf;
     rq.__sector = fits.bi_iter.bi_sector;
-    rq.rq_disk = disk;
+    rq.rq_disk = diskOf(fits);
     k.merge.blk_rq_bio_prep(queue, rq, fits);
     if (k.plug.blk_plug_request(queue, rq)) return;
     const flags = queue.queue_lock.lockIrqSave();

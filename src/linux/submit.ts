@@ -19,6 +19,7 @@ import {
 } from './bio-struct.ts';
 import { EIO, EOPNOTSUPP } from './errno.ts';
 import type { Linux } from './kernel.ts';
+import type { LinuxTask } from './task.ts';
 
 /** What submit_bio() has counted: the events of /proc/vmstat, in sectors of 512 bytes. */
 export interface VmEvents {
@@ -89,6 +90,24 @@ export function createSubmit(k: Linux) {
     else vm_events.pgpgin += sectors;
   }
 
+  /** Gives the bio to its queue, and then those that were submitted meanwhile to theirs. */
+  function* makeRequests(task: LinuxTask, bio: Bio): Sleeps<void> {
+    const [now, older] = task.own_lists;
+    task.bio_list = task.own_lists;
+    for (let next: Bio | null = bio; next !== null; next = bio_list_pop(now)) {
+      const q = queueOf(next);
+      if (sorted) {
+        bio_list_merge(older, now);
+        bio_list_init(now);
+      }
+      if (q.dying) k.bio.bio_io_error(next);
+      else if (q.make_request_fn !== null) yield* q.make_request_fn(q, next);
+      else throw new KernelBug('GMR-05', 'the queue has no make_request_fn', 'generic_make_request');
+      if (sorted) sort(now, older, q);
+    }
+    task.bio_list = null;
+  }
+
   const api = {
     /** Sectors that submit_bio() has seen. */
     vm_events,
@@ -97,43 +116,30 @@ export function createSubmit(k: Linux) {
      * Hands a bio to its device. What cannot go there is ended at once, with an error. Under a make_request function the
      * bio only waits in a list until that has returned. Hold a reference to look at the bio afterwards.
      */
-    *generic_make_request(bio: Bio): Sleeps<void> {
+    generic_make_request(bio: Bio): Sleeps<void> {
       mustBio(bio, 'generic_make_request');
       k.cpu.mightSleep('generic_make_request');
       const refused = refusal(bio);
       if (refused <= 0) {
         bio.bi_error = refused;
         k.bio.bio_endio(bio);
-        return;
+        return k.ready.with(undefined);
       }
       const task = k.current;
       if (task === null) throw new KernelBug('ctx-process', 'needs process context', 'generic_make_request');
       if (task.bio_list !== null) {
         bio_list_add(task.bio_list[0], bio);
-        return;
+        return k.ready.with(undefined);
       }
       if (bio.bi_next !== null) throw new KernelBug('GMR-06', 'the bio is in a list', 'generic_make_request');
-      task.bio_list = task.own_lists;
-      const [now, older] = task.own_lists;
-      for (let next: Bio | null = bio; next !== null; next = bio_list_pop(now)) {
-        const q = queueOf(next);
-        if (sorted) {
-          bio_list_merge(older, now);
-          bio_list_init(now);
-        }
-        if (q.dying) k.bio.bio_io_error(next);
-        else if (q.make_request_fn !== null) yield* q.make_request_fn(q, next);
-        else throw new KernelBug('GMR-05', 'the queue has no make_request_fn', 'generic_make_request');
-        if (sorted) sort(now, older, q);
-      }
-      task.bio_list = null;
+      return makeRequests(task, bio);
     },
 
     /** generic_make_request() with accounting: for who made the bio. */
-    *submit_bio(bio: Bio): Sleeps<void> {
+    submit_bio(bio: Bio): Sleeps<void> {
       mustBio(bio, 'submit_bio');
       account(bio);
-      yield* api.generic_make_request(bio);
+      return api.generic_make_request(bio);
     },
 
     /**
