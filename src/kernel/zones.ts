@@ -144,7 +144,8 @@ export class PageAllocator {
    */
   alloc(options: AllocOptions = ANY_PAGE): Page | null {
     const order = options.order ?? 0;
-    if (!(order >= 0 && order <= MAX_ORDER)) throw new KernelBug('page-order', `no order ${order}`);
+    if (!(Number.isInteger(order) && order >= 0 && order <= MAX_ORDER))
+      throw new KernelBug('page-order', `no order ${order}`);
     if (this.failuresOnly === null || this.failuresOnly === options.tag) {
       if (this.failures.shouldFail()) return null;
     }

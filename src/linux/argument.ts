@@ -1,5 +1,6 @@
 // Mistakes that C punishes with an oops: NULL where a function wants an object, because an allocation failed and nobody
-// looked, or an errno, because nobody asked IS_ERR(). The types forbid both, and a caller in JavaScript has none.
+// looked, or an errno, because nobody asked IS_ERR(); and numbers that C's integer types cannot hold, with which a loop
+// here would never end. The types forbid the former and cannot forbid the latter.
 
 import { KernelBug, type Page } from '../kernel/index.ts';
 import type { Bio } from './bio-struct.ts';
@@ -14,6 +15,31 @@ export function badArgument(given: unknown, wanted: string, where: string): Kern
   else if (typeof given === 'number')
     what = given < 0 ? `the errno ${errnoName(given)}` : `the number ${given}`;
   return new KernelBug('argument', `${what} is given as ${wanted}`, where);
+}
+
+/** The largest values of C's unsigned short, int, unsigned int and unsigned long; the last one is 1 less in C. */
+export const USHRT_MAX = 0xffff;
+export const INT_MAX = 0x7fffffff;
+export const UINT_MAX = 0xffffffff;
+export const ULONG_MAX = 2 ** 64;
+
+/** @throws KernelBug `argument` unless `n` is a whole number from `least` to `most`; `what` it is: 'the size' */
+export function mustCount(
+  n: number,
+  what: string,
+  where: string,
+  most = Number.MAX_SAFE_INTEGER,
+  least = 0,
+): void {
+  if (n >>> 0 === n && n >= least && n <= most) return; // nearly always, and fast
+  if (Number.isInteger(n) && n >= least && n <= most) return;
+  throw new KernelBug('argument', `${String(n)} is given as ${what}, of ${least} to ${most}`, where);
+}
+
+/** As mustCount(), for what may be negative, too. */
+export function mustWhole(n: number, what: string, where: string): void {
+  if ((n | 0) === n || Number.isSafeInteger(n)) return;
+  throw new KernelBug('argument', `${String(n)} is given as ${what}, which is a whole number`, where);
 }
 
 /** @throws KernelBug `argument` */

@@ -3,6 +3,7 @@
 
 import type { Page } from '../kernel/index.ts';
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
+import { mustCount, mustWhole, UINT_MAX } from './argument.ts';
 import { bio_flagged, bio_sectors, bio_segments } from './bio-iter.ts';
 import type { BioSet } from './bio-set.ts';
 import {
@@ -126,6 +127,8 @@ export function createBio3x(k: Linux) {
      * empty bio a page always goes, whatever merge_bvec_fn says.
      */
     bio_add_page(bio: Bio, page: Page, len: number, offset: number): number {
+      mustCount(len, 'the length', 'bio_add_page', UINT_MAX);
+      mustCount(offset, 'the offset', 'bio_add_page', UINT_MAX);
       const q = bio.bi_bdev?.queue ?? null;
       const { bi_iter, bi_io_vec } = bio;
       if (q === null || bi_io_vec === null || bio_flagged(bio, BIO_CLONED)) return 0;
@@ -187,6 +190,7 @@ export function createBio3x(k: Linux) {
      */
     *bio_split(bio: Bio, first_sectors: number): Sleeps<BioPair | null> {
       const sectors = bio_sectors(bio);
+      mustWhole(first_sectors, 'the number of sectors', 'bio_split');
       if (bio_segments(bio) > 1) throw new KernelBug('LIFE-11', 'more than one segment', 'bio_split');
       if (!(first_sectors > 0 && first_sectors < sectors))
         throw new KernelBug('LIFE-11', `${first_sectors} of ${sectors} sectors`, 'bio_split');

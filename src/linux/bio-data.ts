@@ -1,7 +1,7 @@
 // The memory of a bio: adding pages, copying, filling, dirtying (block/bio.c of 4.8).
 
 import { PAGE_SIZE, type Page, type Sleeps, Work } from '../kernel/index.ts';
-import { mustBio, mustPage } from './argument.ts';
+import { mustBio, mustCount, mustPage, UINT_MAX } from './argument.ts';
 import { bio_advance_iter, bio_flagged, bvec_iter_len, bvec_iter_phys } from './bio-iter.ts';
 import { BIO_CLONED, BIO_SEG_VALID, type Bio, type BioQueue, type BioVec, BvecIter } from './bio-struct.ts';
 import { ENOMEM } from './errno.ts';
@@ -43,6 +43,8 @@ export function createBioData(k: Linux) {
     bio_add_page(bio: Bio, page: Page, len: number, off: number): number {
       mustBio(bio, 'bio_add_page');
       mustPage(page, 'bio_add_page');
+      mustCount(len, 'the length', 'bio_add_page', UINT_MAX);
+      mustCount(off, 'the offset', 'bio_add_page', UINT_MAX);
       if (bio_flagged(bio, BIO_CLONED)) {
         k.warnings.warn('LIFE-13', 'pages cannot be added to a clone', 'bio_add_page');
         return 0;
@@ -61,6 +63,8 @@ export function createBioData(k: Linux) {
     bio_add_pc_page(q: BioQueue, bio: Bio, page: Page, len: number, off: number): number {
       mustBio(bio, 'bio_add_pc_page');
       mustPage(page, 'bio_add_pc_page');
+      mustCount(len, 'the length', 'bio_add_pc_page', UINT_MAX);
+      mustCount(off, 'the offset', 'bio_add_pc_page', UINT_MAX);
       if (bio_flagged(bio, BIO_CLONED)) return 0;
       if ((bio.bi_iter.bi_size + len) >>> 9 > q.limits.max_hw_sectors) return 0;
       const prev = lastVec(bio);

@@ -2,6 +2,7 @@
 // pages with the tag 'stack': no device may touch them.
 
 import { KernelBug, PAGE_SIZE, type Page, type Sleeps } from '../kernel/index.ts';
+import { mustCount, UINT_MAX } from './argument.ts';
 import { type Bio, REQ_OP_READ, REQ_OP_WRITE } from './bio-struct.ts';
 import type { RequestQueue } from './blkdev.ts';
 import { EINVAL, ENOMEM, type ErrPtr } from './errno.ts';
@@ -57,6 +58,7 @@ export function createBioKern(k: Linux) {
 
     /** Makes a bio of a buffer of the kernel itself; it is put when it ends. An err-ptr: -ENOMEM, -EINVAL. */
     bio_map_kern(q: RequestQueue, addr: number, len: number, gfp: number): ErrPtr<Bio> {
+      mustCount(len, 'the length', 'bio_map_kern', UINT_MAX);
       const bio = k.bioSet.bio_kmalloc(gfp, spans(addr, len));
       if (bio === null) return -ENOMEM;
       for (let done = 0; done < len; ) {
@@ -83,6 +85,7 @@ export function createBioKern(k: Linux) {
       gfp: number,
       reading: boolean,
     ): Sleeps<ErrPtr<Bio>> {
+      mustCount(len, 'the length', 'bio_copy_kern', UINT_MAX);
       const bio = k.bioSet.bio_kmalloc(gfp, spans(addr, len));
       if (bio === null) return -ENOMEM;
       let error = 0;

@@ -5,7 +5,7 @@
 // wait in a list of the task, so a set that is exhausted has its rescuer, a thread, submit them.
 
 import { KernelBug, type Sleeps, Work, WorkQueue } from '../kernel/index.ts';
-import { mustBio } from './argument.ts';
+import { mustBio, mustCount, mustWhole, UINT_MAX } from './argument.ts';
 import { BioList, bio_list_add, bio_list_empty, bio_list_init, bio_list_pop } from './bio-list.ts';
 import {
   BIO_INLINE_VECS,
@@ -32,6 +32,8 @@ import type { KmemCache } from './slab.ts';
 /** Bytes of struct bio and struct bio_vec on a 64-bit machine: they decide which sets share a slab. */
 const SIZEOF_BIO = 120;
 const SIZEOF_BIO_VEC = 16;
+
+const VECS = 'the number of vecs';
 
 /** Vecs of the arrays that the slabs hand out; a set has a reserve of the last ones. */
 export const BVEC_CLASSES = [1, 4, 16, 64, 128, BIO_MAX_PAGES] as const;
@@ -109,6 +111,7 @@ export function createBioSet(k: Linux) {
 
   function createSet(pool_size: number, front_pad: number, vecs: boolean): BioSet | null {
     k.mightSleep('bioset_create');
+    mustCount(front_pad, 'the bytes in front', 'bioset_create', UINT_MAX);
     const bio_slab = findSlab(front_pad);
     if (bio_slab === null) return null;
     const bio_pool = k.mempool.mempool_create_slab_pool(pool_size, bio_slab);
@@ -157,6 +160,7 @@ export function createBioSet(k: Linux) {
 
   /** The hot path of an allocation from a set: null when it has to wait, to be rescued, or to fail. */
   function tryFromSet(gfp: number, nr_iovecs: number, bs: BioSet): Bio | null {
+    mustWhole(nr_iovecs, VECS, 'bio_alloc_bioset');
     if (bs.bvec_pool === null && nr_iovecs > 0) {
       k.warnings.warn('BIO-11', `${nr_iovecs} vecs asked from a set that has none`, bs.name);
       return null;
@@ -224,6 +228,7 @@ export function createBioSet(k: Linux) {
   }
 
   function allocPlain(gfp: number, nr_iovecs: number): Bio | null {
+    mustWhole(nr_iovecs, VECS, 'bio_kmalloc');
     if (nr_iovecs < 0) throw new KernelBug('BIO-07', `${nr_iovecs} vecs without a set`, 'bio_kmalloc');
     if (nr_iovecs > UIO_MAXIOV) return null;
     const slab = plainSlab(nr_iovecs);

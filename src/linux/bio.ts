@@ -1,7 +1,7 @@
 // The life of a bio (include/linux/bio.h, block/bio.c of 4.8): references, the end, chaining, cloning, splitting.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
-import { mustBio } from './argument.ts';
+import { INT_MAX, mustBio, mustCount, mustWhole, UINT_MAX } from './argument.ts';
 import {
   bio_advance_iter,
   bio_flagged,
@@ -195,12 +195,15 @@ export function createBio(k: Linux) {
     /** Moves a bio forward by `bytes`: what lies before is done. */
     bio_advance(bio: Bio, bytes: number): void {
       mustBio(bio, 'bio_advance');
+      mustCount(bytes, 'the number of bytes', 'bio_advance', UINT_MAX);
       advance(bio, bytes);
     },
 
     /** Cuts a bio down to `size` sectors from sector `offset` of it on. */
     bio_trim(bio: Bio, offset: number, size: number): void {
       mustBio(bio, 'bio_trim');
+      mustCount(offset, 'the offset', 'bio_trim', INT_MAX);
+      mustCount(size, 'the size', 'bio_trim', INT_MAX);
       const bytes = size * 512;
       if (offset === 0 && bytes === bio.bi_iter.bi_size) return;
       advance(bio, offset * 512);
@@ -234,12 +237,14 @@ export function createBio(k: Linux) {
      */
     *bio_split(bio: Bio, sectors: number, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
       mustBio(bio, 'bio_split');
+      mustWhole(sectors, 'the number of sectors', 'bio_split');
       return yield* split(bio, sectors, gfp, bs);
     },
 
     /** bio_split(), but the bio itself when `sectors` are all that is left. */
     *bio_next_split(bio: Bio, sectors: number, gfp: number, bs: BioSet | null): Sleeps<Bio | null> {
       mustBio(bio, 'bio_next_split');
+      mustWhole(sectors, 'the number of sectors', 'bio_next_split');
       return sectors >= bio_sectors(bio) ? bio : yield* split(bio, sectors, gfp, bs);
     },
   };

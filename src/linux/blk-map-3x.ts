@@ -1,6 +1,7 @@
 // Mapping as in 3.11 (block/blk-map.c): real errnos, one piece in chunks of 256 pages, many pieces in one bio.
 
 import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
+import { mustCount, mustWhole } from './argument.ts';
 import { bio_flagged } from './bio-iter.ts';
 import type { RqMapData } from './bio-map.ts';
 import { BIO_MAX_PAGES, BIO_USER_MAPPED, type Bio, READ, REQ_OP_READ, WRITE } from './bio-struct.ts';
@@ -40,6 +41,7 @@ export function createBlkMap3x(k: Linux) {
       len: number,
       gfp: number,
     ): Sleeps<number> {
+      mustWhole(len, 'the length', 'blk_rq_map_user');
       if (!(len > 0) || len > q.limits.max_hw_sectors * 512) return -EINVAL;
       if (ubuf === 0 && map_data?.null_mapped !== true) return -EINVAL;
       const { biotail } = rq;
@@ -67,6 +69,7 @@ export function createBlkMap3x(k: Linux) {
       gfp: number,
     ): Sleeps<number> {
       if (iov === null || !(iov_count > 0)) return -EINVAL;
+      mustCount(iov_count, 'the number of pieces', 'blk_rq_map_user_iov', iov.length);
       let unaligned = false;
       let total = 0;
       for (const { iov_base, iov_len } of iov.slice(0, iov_count)) {

@@ -4,7 +4,7 @@
 // blk_rq_unmap_user(). Pages out of the device's reach are bounced here; the request then holds the bounce bio.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
-import { mustQueue, mustRequest } from './argument.ts';
+import { mustQueue, mustRequest, mustWhole } from './argument.ts';
 import { bio_flagged, bio_segments, rq_data_dir } from './bio-iter.ts';
 import type { RqMapData } from './bio-map.ts';
 import {
@@ -345,6 +345,7 @@ export function createBlkMap(k: Linux) {
     *blk_rq_map_kern(q: RequestQueue, rq: Request, kbuf: number, len: number, gfp: number): Sleeps<number> {
       mustQueue(q, 'blk_rq_map_kern');
       mustRequest(rq, 'blk_rq_map_kern');
+      mustWhole(len, 'the length', 'blk_rq_map_kern');
       if (len > q.limits.max_hw_sectors * 512 || !(len > 0) || kbuf === 0) return -EINVAL;
       const reading = rq_data_dir(rq) === READ;
       const copy = !api.blk_rq_aligned(q, kbuf, len) || k.bioKern.object_is_on_stack(kbuf);

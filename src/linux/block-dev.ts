@@ -2,6 +2,7 @@
 // buffers, each mapped to the block of its place; file systems read their metadata through it.
 
 import { Inode, PAGE_SIZE, type Page, PG_uptodate, type Sleeps } from '../kernel/index.ts';
+import { mustWhole } from './argument.ts';
 import { type BlockDevice, WRITE } from './bio-struct.ts';
 import {
   BH_Mapped,
@@ -59,6 +60,7 @@ export function createBlockDev(k: Linux) {
   }
 
   function find(bdev: BlockDevice, block: number, size: number): BufferHead | null {
+    mustWhole(block, 'the block', '__find_get_block');
     const page = bdget(bdev).mapping.find(Math.floor((block * size) / PAGE_SIZE));
     if (page === null || !page_has_buffers(page)) return null;
     const head = page_buffers(page);
@@ -130,6 +132,7 @@ export function createBlockDev(k: Linux) {
       k.warnings.warn('buffer', `getblk(): invalid block size ${size}`, bdev.bd_name);
       return null;
     }
+    mustWhole(block, 'the block', '__getblk');
     if (!(block >= 0 && block < endBlock(bdev, size))) return null;
     for (;;) {
       const bh = find(bdev, block, size);

@@ -15,6 +15,7 @@ import {
   type Sleeps,
   WaitQueue,
 } from '../kernel/index.ts';
+import { mustCount } from './argument.ts';
 import { type Bio, READ, REQ_SYNC, WRITE } from './bio-struct.ts';
 import {
   BH_Delay,
@@ -94,6 +95,7 @@ export function createBuffer(k: Linux) {
 
   /** Buffers for all of a page, first to last but not yet a ring; null when memory is short. */
   function tryAllocBuffers(page: Page, size: number): BufferHead | null {
+    mustCount(size, 'the size of a buffer', 'alloc_page_buffers', PAGE_SIZE, 1);
     let head: BufferHead | null = null;
     for (let offset = PAGE_SIZE - size; offset >= 0; offset -= size) {
       const bh = kmem_cache_alloc(heads, GFP_NOFS);
@@ -333,6 +335,7 @@ export function createBuffer(k: Linux) {
      * buffer that is locked is left out: somebody else is at it.
      */
     *ll_rw_block(rw: number, nr: number, bhs: readonly BufferHead[]): Sleeps<void> {
+      mustCount(nr, 'the number of buffers', 'll_rw_block', bhs.length);
       for (let i = 0; i < nr; i++) {
         const bh = bhs[i];
         if (bh === undefined || !tryLock(bh)) continue;

@@ -81,7 +81,8 @@ export function createDmIo2x(k: Linux) {
   return {
     /** Announces I/O on so many pages at a time: 0, or -ENOMEM. Before any I/O. May sleep. */
     dm_io_get(num_pages: number): number {
-      if (!(num_pages > 0)) throw new KernelBug('DMIO-14', `${num_pages} pages`, 'dm_io_get');
+      if (!(Number.isSafeInteger(num_pages) && num_pages > 0))
+        throw new KernelBug('DMIO-14', `${num_pages} pages`, 'dm_io_get');
       const ios = (pages + num_pages) * IOS_PER_PAGE;
       if (client === null) {
         const made = k.dmIo.__dm_io_client_create(ios, BIOS);
@@ -96,7 +97,7 @@ export function createDmIo2x(k: Linux) {
 
     /** Takes an announcement back; the last one ends the reserves. @throws KernelBug `DMIO-14` if there was none */
     *dm_io_put(num_pages: number): Sleeps<void> {
-      if (client === null || !(num_pages > 0 && num_pages <= pages))
+      if (client === null || !(Number.isInteger(num_pages) && num_pages > 0 && num_pages <= pages))
         throw new KernelBug('DMIO-14', `${num_pages} of ${pages} pages`, 'dm_io_put');
       pages -= num_pages;
       if (pages > 0) {

@@ -373,6 +373,10 @@ export function createDmIo(k: Linux) {
     const { bios } = io.client as DmIoClient; // start() set it
     let done = 0;
     do {
+      if (done > 0 && bare !== null && isBehind(bdev, sector + done)) {
+        failRegion(io, region); // as every bio that would follow, and there may be billions
+        return;
+      }
       const vecs = vecsFor(op, io.dp, (count - done) * SECTOR);
       const bio = (yield* k.bioSet.bio_alloc_bioset(GFP_NOIO, vecs, bios)) as Bio; // with WAIT there always is one
       bio.bi_bdev = bdev;
@@ -390,16 +394,17 @@ export function createDmIo(k: Linux) {
   // ---- requests
 
   function mustBeRegions(num_regions: number, where: readonly DmIoRegion[]): void {
-    if (num_regions > DM_IO_MAX_REGIONS)
-      throw new KernelBug('DMIO-03', `${num_regions} regions, not ${DM_IO_MAX_REGIONS} at most`, 'dm_io');
+    if (!(Number.isInteger(num_regions) && num_regions >= 0 && num_regions <= DM_IO_MAX_REGIONS))
+      throw new KernelBug('DMIO-03', `${String(num_regions)} regions, of 0 to ${DM_IO_MAX_REGIONS}`, 'dm_io');
     for (let i = 0; i < num_regions; i++) {
       const region = where[i];
       if (region !== undefined && (region.bdev as BlockDevice | null)?.bd_name === undefined)
         throw badArgument(region.bdev, `the device of region ${i}`, 'dm_io');
       if (region === undefined)
         throw new KernelBug('DMIO-03', `${where.length} regions, not ${num_regions}`, 'dm_io');
-      if (!(Number.isSafeInteger(region.sector) && Number.isSafeInteger(region.count) && region.count >= 0))
-        throw new KernelBug('DMIO-03', `region ${i}: ${region.count} sectors at ${region.sector}`, 'dm_io');
+      const { sector, count } = region;
+      if (!(Number.isSafeInteger(sector) && sector >= 0 && Number.isSafeInteger(count) && count >= 0))
+        throw new KernelBug('DMIO-03', `region ${i}: ${count} sectors at ${sector}`, 'dm_io');
     }
   }
 
@@ -508,6 +513,11 @@ export function createDmIo(k: Linux) {
       return failed.any ? -EIO : 0;
     },
   };
+}
+
+/** Whether a device ends before a sector. */
+function isBehind(bdev: BlockDevice, sector: number): boolean {
+  return bdev.nr_sects > 0 && sector >= bdev.nr_sects;
 }
 
 /** An err-ptr is the client of who did not ask IS_ERR(). */

@@ -5,7 +5,7 @@
 // findings of the guard. While the guard is off it is not looked at, and nothing is noted anywhere.
 
 import { KernelBug, PAGE_SIZE, type Page } from '../kernel/index.ts';
-import { mustDevice, mustPage } from './argument.ts';
+import { INT_MAX, mustCount, mustDevice, mustPage, UINT_MAX, ULONG_MAX } from './argument.ts';
 import { type Device, DMA_NONE } from './device.ts';
 import { EIO } from './errno.ts';
 import { GFP_DMA, GFP_DMA32 } from './gfp.ts';
@@ -24,6 +24,9 @@ export interface CoherentMemory {
   readonly dma_handle: number;
   readonly size: number;
 }
+
+const SIZE = 'the size';
+const ENTRIES = 'the number of entries';
 
 export function createDmaMapping(k: Linux) {
   const { swiotlb, dmaDebug } = k;
@@ -79,6 +82,8 @@ export function createDmaMapping(k: Linux) {
     where: string,
   ): number {
     checkDirection(dir, kind);
+    mustCount(phys, 'the place', kind);
+    mustCount(size, SIZE, kind);
     debug?.check_memory(dev, phys, size, dir, kind, where);
     let address = busAddress(dev, phys, size, dir);
     if (address < 0) address = full(dev, size);
@@ -96,6 +101,7 @@ export function createDmaMapping(k: Linux) {
     where: string,
   ): void {
     checkDirection(dir, kind);
+    mustCount(size, SIZE, kind);
     debug?.unmapped(dev, { kind, address, cpu: address, size, dir, where });
     unmapBus(address, size, dir);
     traceUnmap(address, size, dir);
@@ -103,6 +109,8 @@ export function createDmaMapping(k: Linux) {
 
   function sync(dev: Device, address: number, size: number, dir: number, cpu: boolean, where: string): void {
     checkDirection(dir, 'dma_sync');
+    mustCount(address, 'the place', 'dma_sync');
+    mustCount(size, SIZE, 'dma_sync');
     debug?.synced(dev, address, size, dir, 0, cpu, where);
     syncBus(address, size, dir, cpu);
   }
@@ -123,6 +131,7 @@ export function createDmaMapping(k: Linux) {
     where: string,
   ): void {
     checkDirection(dir, 'dma_sync_sg');
+    mustCount(nents, ENTRIES, 'dma_sync_sg', INT_MAX);
     let sg: Scatterlist | null = sgl;
     for (let i = 0; i < nents && sg !== null; i++) {
       const { dma_address, dma_length } = sg;
@@ -150,6 +159,7 @@ export function createDmaMapping(k: Linux) {
     /** Says which addresses the device reaches: 0, or -EIO for less than the 24 bits of ISA. */
     dma_set_mask(dev: Device, mask: number): number {
       mustDevice(dev, 'dma_set_mask');
+      mustCount(mask, 'the mask', 'dma_set_mask', ULONG_MAX);
       if (mask < LEAST_MASK) return -EIO;
       dev.dma_mask = mask;
       return 0;
@@ -157,6 +167,7 @@ export function createDmaMapping(k: Linux) {
 
     dma_set_coherent_mask(dev: Device, mask: number): number {
       mustDevice(dev, 'dma_set_coherent_mask');
+      mustCount(mask, 'the mask', 'dma_set_coherent_mask', ULONG_MAX);
       if (mask < LEAST_MASK) return -EIO;
       dev.coherent_dma_mask = mask;
       return 0;
@@ -173,12 +184,14 @@ export function createDmaMapping(k: Linux) {
     },
 
     dma_set_max_seg_size(dev: Device, size: number): number {
+      mustCount(size, SIZE, 'dma_set_max_seg_size', UINT_MAX);
       dev.max_segment_size = size;
       return 0;
     },
 
     /** A mapping through the software I/O TLB does not cross a multiple of `mask` + 1. */
     dma_set_seg_boundary(dev: Device, mask: number): number {
+      mustCount(mask, 'the mask', 'dma_set_seg_boundary', ULONG_MAX);
       dev.segment_boundary_mask = mask;
       return 0;
     },
@@ -203,6 +216,7 @@ export function createDmaMapping(k: Linux) {
     dma_map_page(dev: Device, page: Page, offset: number, size: number, dir: number, where = ''): number {
       mustDevice(dev, 'dma_map_page');
       mustPage(page, 'dma_map_page');
+      mustCount(offset, 'the offset', 'dma_map_page');
       return mapPhys(dev, page.phys + offset, size, dir, 'dma_map_page', where);
     },
 
@@ -226,6 +240,7 @@ export function createDmaMapping(k: Linux) {
     dma_map_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): number {
       mustDevice(dev, 'dma_map_sg');
       checkDirection(dir, 'dma_map_sg');
+      mustCount(nents, ENTRIES, 'dma_map_sg', INT_MAX);
       let sg: Scatterlist | null = sgl;
       for (let i = 0; i < nents && sg !== null; i++) {
         const phys = k.scatterlist.sg_page(sg).phys + sg.offset;
@@ -250,6 +265,7 @@ export function createDmaMapping(k: Linux) {
     dma_unmap_sg(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): void {
       mustDevice(dev, 'dma_unmap_sg');
       checkDirection(dir, 'dma_unmap_sg');
+      mustCount(nents, ENTRIES, 'dma_unmap_sg', INT_MAX);
       debug?.unmapped_sg(dev, sgl, nents, dir, where);
       unmapEntries(sgl, nents, dir);
     },
@@ -305,6 +321,7 @@ export function createDmaMapping(k: Linux) {
      */
     dma_alloc_coherent(dev: Device, size: number, gfp: number, where = ''): CoherentMemory | null {
       mustDevice(dev, 'dma_alloc_coherent');
+      mustCount(size, SIZE, 'dma_alloc_coherent');
       const order = orderOf(size);
       if (order > MAX_ORDER) return null;
       const mask = dev.coherent_dma_mask;
@@ -336,6 +353,8 @@ export function createDmaMapping(k: Linux) {
      * address has forgotten to bounce: the guard is told.
      */
     dma_narrow(dev: Device, addr: number, size: number, bits: number, where = ''): number {
+      mustCount(size, SIZE, 'dma_narrow');
+      mustCount(bits, 'the number of bits', 'dma_narrow', 64, 1);
       const limit = 2 ** Math.min(bits, 53);
       if (addr + size <= limit) return addr;
       debug?.narrowed(dev, addr, size, bits, where);

@@ -2,6 +2,7 @@
 // the account of what was done on them.
 
 import { KernelBug } from '../kernel/index.ts';
+import { mustCount } from './argument.ts';
 import { type BioQueue, type BlockDevice, READ, WRITE } from './bio-struct.ts';
 import type { DiskDevice, DiskStats, Gendisk } from './blkdev.ts';
 import type { Linux } from './kernel.ts';
@@ -58,6 +59,7 @@ export function createGenhd(k: Linux) {
     /** A driver that takes bios begins one of `sectors` sectors: for the account of the device. */
     generic_start_io_acct(rw: number, sectors: number, part: DiskDevice): void {
       const dir = direction(rw, 'generic_start_io_acct');
+      mustCount(sectors, 'the number of sectors', 'generic_start_io_acct');
       const stats = part.dkstats;
       roundStats(stats);
       stats.ios[dir]++;

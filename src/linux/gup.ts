@@ -37,6 +37,7 @@ import {
   VM_WRITE,
   Vma,
 } from '../kernel/index.ts';
+import { mustWhole } from './argument.ts';
 import { EFAULT, EHWPOISON, ENOMEM, ERESTARTSYS } from './errno.ts';
 import { __GFP_DMA32, __GFP_ZERO, GFP_KERNEL } from './gfp.ts';
 import type { Linux } from './kernel.ts';
@@ -74,6 +75,8 @@ const FAULT_LIMIT = 10_000;
 export interface IntRef {
   value: number;
 }
+
+const PAGES = 'the number of pages';
 
 /** No fault is needed, and there is nothing to pin. */
 const NO_PAGE = 'no page';
@@ -365,7 +368,8 @@ export function createGup(k: Linux) {
       vmas: (Vma | null)[] | null,
       nonblocking: IntRef | null,
     ): Sleeps<number> {
-      if (!(nr_pages > 0)) return 0;
+      mustWhole(nr_pages, PAGES, '__get_user_pages');
+      if (nr_pages <= 0) return 0;
       if ((pages !== null) !== ((gup_flags & FOLL_GET) !== 0))
         throw new KernelBug('GUP-03', 'FOLL_GET and an array for pages go together', '__get_user_pages');
       if (!mm.mmapSem.heldBy(cpu.current))
@@ -406,6 +410,7 @@ export function createGup(k: Linux) {
       pages: (Page | null)[],
       slot = 0,
     ): Sleeps<number> {
+      mustWhole(nr_pages, PAGES, 'get_user_pages_fast');
       const mm = ownMm();
       const done = pinPresent(mm, start, nr_pages, write, pages, slot);
       if (done > 0) k.trace.pages_pinned(start - (start & (PAGE_SIZE - 1)), done, write);
@@ -422,6 +427,7 @@ export function createGup(k: Linux) {
       pages: (Page | null)[],
       slot = 0,
     ): number {
+      mustWhole(nr_pages, PAGES, '__get_user_pages_fast');
       const done = pinPresent(ownMm(), start, nr_pages, write, pages, slot);
       if (done > 0) k.trace.pages_pinned(start - (start & (PAGE_SIZE - 1)), done, write);
       return done;

@@ -5,6 +5,7 @@
 
 import type { AddressSpace, Sleeps } from '../kernel/index.ts';
 import { PAGE_SIZE, type Page } from '../kernel/index.ts';
+import { INT_MAX, mustCount, mustPage, mustWhole, ULONG_MAX } from './argument.ts';
 import { type BioVec, WRITE } from './bio-struct.ts';
 import { EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import type { Linux } from './kernel.ts';
@@ -26,6 +27,9 @@ export const MAX_RW_COUNT = 0x7ffff000;
 const MAX_SEGMENTS = 1024;
 /** struct iovec in user memory: two 64-bit words. */
 const SIZEOF_IOVEC = 16;
+
+const PIECES = 'the number of pieces';
+const BYTES = 'the number of bytes';
 
 /** struct iov_iter. WRITE: the pieces are the source. */
 export class IovIter {
@@ -69,7 +73,7 @@ export function iov_iter_init(
   nr_segs: number,
   count: number,
 ): void {
-  start(i, ITER_IOVEC | (direction & WRITE), nr_segs, count);
+  start(i, ITER_IOVEC | (direction & WRITE), iov.length, nr_segs, count, 'iov_iter_init');
   i.iov = iov;
 }
 
@@ -81,7 +85,7 @@ export function iov_iter_kvec(
   nr_segs: number,
   count: number,
 ): void {
-  start(i, ITER_KVEC | (direction & WRITE), nr_segs, count);
+  start(i, ITER_KVEC | (direction & WRITE), kvec.length, nr_segs, count, 'iov_iter_kvec');
   i.iov = kvec;
 }
 
@@ -93,11 +97,20 @@ export function iov_iter_bvec(
   nr_segs: number,
   count: number,
 ): void {
-  start(i, ITER_BVEC | (direction & WRITE), nr_segs, count);
+  start(i, ITER_BVEC | (direction & WRITE), bvec.length, nr_segs, count, 'iov_iter_bvec');
   i.bvec = bvec;
 }
 
-function start(i: IovIter, type: number, nr_segs: number, count: number): void {
+function start(
+  i: IovIter,
+  type: number,
+  length: number,
+  nr_segs: number,
+  count: number,
+  where: string,
+): void {
+  mustCount(nr_segs, PIECES, where, length);
+  mustCount(count, BYTES, where);
   i.type = type;
   i.iov_offset = 0;
   i.count = count;
@@ -126,6 +139,7 @@ export function iov_iter_count(i: ConstIovIter): number {
 
 /** Bytes of all pieces. */
 export function iov_length(iov: readonly Iovec[], nr_segs: number): number {
+  mustCount(nr_segs, PIECES, 'iov_length', iov.length);
   let bytes = 0;
   for (let s = 0; s < nr_segs; s++) bytes += iov[s]?.iov_len ?? 0;
   return bytes;
@@ -172,6 +186,7 @@ export function iov_iter_has_gap(i: ConstIovIter, mask: number): boolean {
 
 /** Pages that what is left touches, but no more than `maxpages`. */
 export function iov_iter_npages(i: ConstIovIter, maxpages: number): number {
+  mustCount(maxpages, 'the number of pages', 'iov_iter_npages', INT_MAX);
   let pages = 0;
   let skip = i.iov_offset;
   for (let s = i.seg, left = i.count; left > 0 && s < i.seg + i.nr_segs; s++, skip = 0) {
@@ -198,6 +213,7 @@ function addressOf(i: ConstIovIter, s: number): number {
 
 /** Moves forward, at most to the end. */
 export function iov_iter_advance(i: IovIter, size: number): void {
+  mustCount(size, BYTES, 'iov_iter_advance');
   let left = Math.min(size, i.count);
   i.count -= left;
   while (left > 0 && i.nr_segs > 0) {
@@ -217,11 +233,13 @@ function nextPiece(i: IovIter): void {
 
 /** Cuts what is left down to `count` bytes. */
 export function iov_iter_truncate(i: IovIter, count: number): void {
+  mustCount(count, BYTES, 'iov_iter_truncate');
   if (i.count > count) i.count = count;
 }
 
 /** Undoes iov_iter_truncate(). */
 export function iov_iter_reexpand(i: IovIter, count: number): void {
+  mustCount(count, BYTES, 'iov_iter_reexpand');
   i.count = count;
 }
 
@@ -232,6 +250,15 @@ export function dup_iter(copy: IovIter, old: ConstIovIter): void {
   const end = old.seg + old.nr_segs;
   if ((old.type & ITER_BVEC) !== 0) copy.bvec = old.bvec.slice(old.seg, end).map((vec) => ({ ...vec }));
   else copy.iov = old.iov.slice(old.seg, end).map(({ iov_base, iov_len }) => ({ iov_base, iov_len }));
+}
+
+/** @throws KernelBug `argument` for what is not all in a page, or in its compound */
+function mustBeInPage(page: Page, offset: number, bytes: number, i: ConstIovIter, where: string): void {
+  mustPage(page, where);
+  const size = PAGE_SIZE << page.compoundHead.order;
+  mustCount(offset, 'the offset', where, size);
+  mustCount(bytes, BYTES, where);
+  mustCount(Math.min(bytes, i.count), BYTES, where, size - offset);
 }
 
 export function createIovIter(k: Linux) {
@@ -296,6 +323,7 @@ export function createIovIter(k: Linux) {
   }
 
   function* copy(i: IovIter, phys: number, bytes: number, to: boolean): Sleeps<number> {
+    mustCount(bytes, BYTES, 'copy_iter');
     const all = Math.min(bytes, i.count);
     const done = copyNow(i, phys, all, to);
     if (done === all || !iter_is_iovec(i)) return done;
@@ -349,16 +377,19 @@ export function createIovIter(k: Linux) {
      * when the iterator ends or user memory cannot be written. May sleep.
      */
     *copy_page_to_iter(page: Page, offset: number, bytes: number, i: IovIter): Sleeps<number> {
+      mustBeInPage(page, offset, bytes, i, 'copy_page_to_iter');
       return yield* copy(i, page.phys + offset, bytes, true);
     },
 
     /** Fills a part of a page from where the iterator stands; as copy_page_to_iter(). */
     *copy_page_from_iter(page: Page, offset: number, bytes: number, i: IovIter): Sleeps<number> {
+      mustBeInPage(page, offset, bytes, i, 'copy_page_from_iter');
       return yield* copy(i, page.phys + offset, bytes, false);
     },
 
     /** The part of the two copies that never sleeps, for hot paths; fewer bytes mean that the rest may take a fault. */
     copy_page_iter_now(page: Page, offset: number, bytes: number, i: IovIter, to: boolean): number {
+      mustBeInPage(page, offset, bytes, i, 'copy_page_iter_now');
       return copyNow(i, page.phys + offset, bytes, to);
     },
 
@@ -386,7 +417,9 @@ export function createIovIter(k: Linux) {
       iov: { array: Iovec[] | null },
       i: IovIter,
     ): Sleeps<number> {
-      if (nr_segs > MAX_SEGMENTS) return -EINVAL;
+      mustWhole(nr_segs, PIECES, 'import_iovec');
+      mustWhole(fast_segs, PIECES, 'import_iovec');
+      if (nr_segs < 0 || nr_segs > MAX_SEGMENTS) return -EINVAL; // unsigned in C
       if (nr_segs > fast_segs && k.faults.slab.shouldFail()) return -ENOMEM;
       const array = nr_segs > fast_segs || iov.array === null ? [] : iov.array;
       iov.array = null; // what C leaves on error: nothing to free
@@ -404,6 +437,7 @@ export function createIovIter(k: Linux) {
      * 0, or -EFAULT for what users cannot have.
      */
     import_single_range(rw: number, buf: number, len: number, iov: Iovec, i: IovIter): number {
+      mustCount(len, BYTES, 'import_single_range', ULONG_MAX);
       const count = Math.min(len, MAX_RW_COUNT);
       if (!userCopy.accessOk(buf, count)) return -EFAULT;
       iov.iov_base = buf;

@@ -71,7 +71,8 @@ export function createKmalloc(k: Linux) {
   /** A piece of a page that is there: null when a page is wanted, FAILED when there can be none. */
   function tryPiece(size: number, gfp: number): number | null | typeof FAILED {
     if (gfpflags_allow_blocking(gfp)) k.mightSleep('kmalloc');
-    if (!(size > 0)) throw new KernelBug('kmalloc-size', `${size} bytes`, 'kmalloc');
+    if (!(Number.isSafeInteger(size) && size > 0))
+      throw new KernelBug('kmalloc-size', `${size} bytes`, 'kmalloc');
     if (size > PAGE_SIZE * 2 ** MAX_ORDER || k.faults.slab.shouldFail()) return FAILED;
     const slab = listFor(sizeFor(size), gfp).at(-1);
     return slab === undefined ? null : takePiece(slab, gfp);

@@ -1,7 +1,7 @@
 // Memory pools (include/linux/mempool.h): an allocator with a reserve, so that somebody always gets on.
 
 import { KernelBug, type Page, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
-import { badArgument } from './argument.ts';
+import { badArgument, INT_MAX, mustCount } from './argument.ts';
 import { ENOMEM } from './errno.ts';
 import {
   __GFP_DIRECT_RECLAIM,
@@ -29,6 +29,9 @@ export type MempoolFree<T extends Element, D> = (element: T, pool_data: D) => vo
 
 /** Virtual nanoseconds after which a waiting caller asks the allocator again. */
 export const MEMPOOL_POLL_NS = 5e9;
+
+/** Pointers in the 4 MiB that kmalloc() has at most. */
+const MAX_ELEMENTS = 2 ** 22 / 8;
 
 const FOR_ELEMENT: SleepOptions = {
   what: 'an element of a memory pool',
@@ -75,7 +78,9 @@ export function createMempool(k: Linux) {
   /** The table of elements is the one thing beside the elements that a pool allocates. */
   const tables = k.slab.kmem_cache_create<Element[]>('mempool-table', 8, 0, 0, () => []) ?? panic('mempool');
 
-  function allocTable<T extends Element>(): T[] | null {
+  /** A table for so many elements: null, as kmalloc() says to C, when there are too many for one allocation. */
+  function allocTable<T extends Element>(min_nr: number): T[] | null {
+    if (min_nr > MAX_ELEMENTS) return null;
     return k.slab.kmem_cache_alloc(tables, GFP_KERNEL) as T[] | null; // empty, so of any type
   }
 
@@ -132,7 +137,8 @@ export function createMempool(k: Linux) {
       pool_data: D,
     ): Mempool<T> | null {
       k.mightSleep('mempool_create');
-      const elements = allocTable<T>();
+      mustCount(min_nr, 'the number of elements', 'mempool_create', INT_MAX);
+      const elements = allocTable<T>(min_nr);
       if (elements === null) return null;
       const pool = new Mempool<T>(
         nameOf(pool_data),
@@ -224,10 +230,11 @@ export function createMempool(k: Linux) {
      * filled yet is filled by later frees. May sleep.
      */
     mempool_resize<T extends Element>(pool: Mempool<T>, new_min_nr: number): number {
-      if (!(new_min_nr > 0)) throw new KernelBug('POOL-08', `resized to ${new_min_nr}`, pool.wait.name);
+      if (!(Number.isSafeInteger(new_min_nr) && new_min_nr > 0))
+        throw new KernelBug('POOL-08', `resized to ${new_min_nr}`, pool.wait.name);
       k.mightSleep('mempool_resize');
       if (new_min_nr > pool.min_nr) {
-        const bigger = allocTable<T>();
+        const bigger = allocTable<T>(new_min_nr);
         if (bigger === null) return -ENOMEM;
         bigger.push(...pool.elements);
         freeTable(pool.elements);

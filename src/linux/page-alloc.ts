@@ -12,7 +12,7 @@ import {
   type Sleeps,
   type ZoneName,
 } from '../kernel/index.ts';
-import { mustPage } from './argument.ts';
+import { mustCount, mustPage, mustWhole } from './argument.ts';
 import { __GFP_DMA, __GFP_DMA32, __GFP_NOFAIL, __GFP_ZERO, gfpflags_allow_blocking } from './gfp.ts';
 import type { Linux } from './kernel.ts';
 
@@ -28,6 +28,7 @@ export function createPageAlloc(k: Linux) {
 
   function allocNow(gfp: number, order: number, tag: string): Page | null {
     if (gfpflags_allow_blocking(gfp)) k.mightSleep('alloc_pages');
+    mustWhole(order, 'the order', 'alloc_pages');
     asked.order = order;
     asked.zone = gfp_zone(gfp);
     asked.zero = (gfp & __GFP_ZERO) !== 0;
@@ -110,6 +111,7 @@ export function createPageAlloc(k: Linux) {
 
     /** put_page() on the first `nr` pages. */
     release_pages(pages: readonly (Page | null)[], nr: number): void {
+      mustCount(nr, 'the number of pages', 'release_pages', pages.length);
       for (let i = 0; i < nr; i++) {
         const page = pages[i] ?? null;
         if (page !== null) allocator.put(page);
@@ -131,6 +133,7 @@ export function createPageAlloc(k: Linux) {
 
     /** The page `n` places behind: part of the same compound, or of a contiguous range. */
     nth_page(page: Page, n: number): Page | null {
+      mustWhole(n, 'the place', 'nth_page');
       return n === 0 ? page : frames.pfnToPage(page.pfn + n);
     },
 

@@ -2,7 +2,7 @@
 // gets requests, and how they end.
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
-import { mustQueue, mustRequest } from './argument.ts';
+import { mustCount, mustQueue, mustRequest, UINT_MAX } from './argument.ts';
 import { BIO_QUIET, type Bio } from './bio-struct.ts';
 import {
   BLK_EH_HANDLED,
@@ -260,6 +260,7 @@ export function createRequest(k: Linux) {
      * Ends `nr_bytes` bytes of a request: its bios, in order, with `error` (0 or -errno). True while bytes remain.
      */
     blk_update_request(rq: Request, error: number, nr_bytes: number): boolean {
+      mustCount(nr_bytes, 'the number of bytes', 'blk_update_request', UINT_MAX);
       mustRequest(rq, 'blk_update_request');
       k.trace.block_rq_complete(rq.q, rq, nr_bytes);
       if (rq.bio === null) return false;

@@ -6,7 +6,7 @@
 
 import type { Page } from '../kernel/index.ts';
 import { KernelBug } from '../kernel/index.ts';
-import { badArgument, mustPage } from './argument.ts';
+import { badArgument, INT_MAX, mustCount, mustPage, UINT_MAX } from './argument.ts';
 import type { Linux } from './kernel.ts';
 
 /** One entry (struct scatterlist). */
@@ -40,11 +40,17 @@ export interface SgTable {
   readonly orig_nents: number;
 }
 
+/** More pages than a machine has: what cannot be is a mistake. */
+const MAX_ENTRIES = 2 ** 20;
+
+const ENTRIES = 'the number of entries';
+const BYTES = 'the number of bytes';
+
 export function createScatterlist(k: Linux) {
   const sg = {
     /** Makes a table of `nents` entries, initialised. */
     sg_alloc_table(nents: number): SgTable {
-      if (!(Number.isInteger(nents) && nents > 0))
+      if (!(Number.isInteger(nents) && nents > 0 && nents <= MAX_ENTRIES))
         throw new KernelBug('sg-init', `a table of ${nents} entries`);
       let sgl = new Scatterlist(null);
       for (let i = 1; i < nents; i++) sgl = new Scatterlist(sgl);
@@ -54,6 +60,7 @@ export function createScatterlist(k: Linux) {
 
     /** Makes the `nents` entries from `sgl` on empty, the last one marked as the end. */
     sg_init_table(sgl: Scatterlist, nents: number): void {
+      mustCount(nents, ENTRIES, 'sg_init_table', MAX_ENTRIES, 1);
       let entry: Scatterlist | null = sgl;
       for (let i = 0; i < nents; i++) {
         if (entry === null)
@@ -72,6 +79,8 @@ export function createScatterlist(k: Linux) {
     sg_set_page(entry: Scatterlist, page: Page, len: number, offset: number): void {
       check(entry, 'sg_set_page');
       mustPage(page, 'sg_set_page');
+      mustCount(len, 'the length', 'sg_set_page', UINT_MAX);
+      mustCount(offset, 'the offset', 'sg_set_page', UINT_MAX);
       entry.page = page;
       entry.offset = offset;
       entry.length = len;
@@ -92,6 +101,7 @@ export function createScatterlist(k: Linux) {
 
     /** Copies bytes of the caller's to the memory of the list, from its beginning on; how many there was room for. */
     sg_copy_from_buffer(sgl: Scatterlist, nents: number, buf: Uint8Array, buflen: number): number {
+      mustCount(buflen, BYTES, 'sg_copy_from_buffer');
       return eachPiece(sgl, nents, Math.min(buflen, buf.length), (phys, done, bytes) =>
         k.memory.writeBytes(phys, buf, done, bytes),
       );
@@ -99,6 +109,7 @@ export function createScatterlist(k: Linux) {
 
     /** Copies the memory of the list to the caller; how many bytes there were. */
     sg_copy_to_buffer(sgl: Scatterlist, nents: number, buf: Uint8Array, buflen: number): number {
+      mustCount(buflen, BYTES, 'sg_copy_to_buffer');
       return eachPiece(sgl, nents, Math.min(buflen, buf.length), (phys, done, bytes) =>
         k.memory.readInto(phys, buf, done, bytes),
       );
@@ -127,6 +138,7 @@ export function createScatterlist(k: Linux) {
 
     /** `for (const entry of for_each_sg(sgl, nents))`: the first `nents` entries, fewer if the end comes first. */
     *for_each_sg(sgl: Scatterlist, nents: number): Generator<Scatterlist, void, void> {
+      mustCount(nents, ENTRIES, 'for_each_sg', INT_MAX);
       let entry: Scatterlist | null = sgl;
       for (let i = 0; i < nents && entry !== null; i++) {
         yield entry;
@@ -137,7 +149,8 @@ export function createScatterlist(k: Linux) {
     /** The entry numbered `nents` - 1. */
     sg_last(sgl: Scatterlist, nents: number): Scatterlist {
       let entry = sgl;
-      for (let i = 1; i < nents; i++) entry = sg.sg_next(entry) ?? entry;
+      mustCount(nents, ENTRIES, 'sg_last', INT_MAX, 1);
+      for (let i = 1; i < nents && !entry.end; i++) entry = sg.sg_next(entry) ?? entry;
       return entry;
     },
 
@@ -165,6 +178,7 @@ export function createScatterlist(k: Linux) {
 
     /** Makes the last of the `nents` entries of one table a link to the other: its own memory is lost. */
     sg_chain(sgl: Scatterlist, nents: number, next: Scatterlist): void {
+      mustCount(nents, ENTRIES, 'sg_chain', INT_MAX, 1);
       let link = sgl;
       for (let i = 1; i < nents; i++) {
         if (link.following === null) {

@@ -4,6 +4,7 @@
 // What is out of range is raised to the least that is possible, as in the kernel, and noted among the warnings.
 
 import { KernelBug } from '../kernel/index.ts';
+import { INT_MAX, mustCount, UINT_MAX, ULONG_MAX, USHRT_MAX } from './argument.ts';
 import type { BlockDevice } from './bio-struct.ts';
 import {
   BLK_BOUNCE_ANY,
@@ -25,8 +26,6 @@ import type { Linux } from './kernel.ts';
 
 const PAGE_SIZE = 4096;
 const SECTORS_A_PAGE = 8;
-const USHRT_MAX = 0xffff;
-const UINT_MAX = 0xffffffff;
 /** The page frame that a limit must lie below to be served from the ISA pool: that of the last page under 4 GiB. */
 const DMA_BOUNCE_PFN = 0xfffff;
 
@@ -89,6 +88,7 @@ export function createSettings(k: Linux) {
      * the limit: that is how 64-bit kernels are.
      */
     blk_queue_bounce_limit(q: RequestQueue, max_addr: number): void {
+      mustCount(max_addr, 'the highest address', 'blk_queue_bounce_limit', ULONG_MAX);
       const pfn = Math.floor(max_addr / PAGE_SIZE);
       q.bounce_gfp = GFP_NOIO;
       if (pfn >= DMA_BOUNCE_PFN) {
@@ -102,6 +102,7 @@ export function createSettings(k: Linux) {
 
     /** Hard limit in sectors of 512 bytes; the soft one becomes as large as it may. */
     blk_queue_max_hw_sectors(q: RequestQueue, max_hw_sectors: number): void {
+      mustCount(max_hw_sectors, 'the number of sectors', 'blk_queue_max_hw_sectors', UINT_MAX);
       const { limits } = q;
       if (max_hw_sectors < SECTORS_A_PAGE) {
         raised('blk_queue_max_hw_sectors', max_hw_sectors, SECTORS_A_PAGE);
@@ -124,15 +125,23 @@ export function createSettings(k: Linux) {
     },
 
     blk_queue_max_discard_sectors(q: RequestQueue, max_discard_sectors: number): void {
+      mustCount(max_discard_sectors, 'the number of sectors', 'blk_queue_max_discard_sectors', UINT_MAX);
       q.limits.max_hw_discard_sectors = max_discard_sectors;
       q.limits.max_discard_sectors = max_discard_sectors;
     },
 
     blk_queue_max_write_same_sectors(q: RequestQueue, max_write_same_sectors: number): void {
+      mustCount(
+        max_write_same_sectors,
+        'the number of sectors',
+        'blk_queue_max_write_same_sectors',
+        UINT_MAX,
+      );
       q.limits.max_write_same_sectors = max_write_same_sectors;
     },
 
     blk_queue_max_segments(q: RequestQueue, max_segments: number): void {
+      mustCount(max_segments, 'the number of segments', 'blk_queue_max_segments', USHRT_MAX);
       if (max_segments < 1) {
         raised('blk_queue_max_segments', max_segments, 1);
         max_segments = 1;
@@ -142,6 +151,7 @@ export function createSettings(k: Linux) {
 
     /** Bytes. */
     blk_queue_max_segment_size(q: RequestQueue, max_size: number): void {
+      mustCount(max_size, 'the size', 'blk_queue_max_segment_size', UINT_MAX);
       if (max_size < PAGE_SIZE) {
         raised('blk_queue_max_segment_size', max_size, PAGE_SIZE);
         max_size = PAGE_SIZE;
@@ -151,6 +161,7 @@ export function createSettings(k: Linux) {
 
     /** Least that can be addressed, in bytes; the larger units are raised to it. */
     blk_queue_logical_block_size(q: RequestQueue, size: number): void {
+      mustCount(size, 'the size', 'blk_queue_logical_block_size', USHRT_MAX, 1);
       const { limits } = q;
       limits.logical_block_size = size;
       limits.physical_block_size = Math.max(limits.physical_block_size, size);
@@ -159,6 +170,7 @@ export function createSettings(k: Linux) {
 
     /** Least that can be written without reading first, in bytes. */
     blk_queue_physical_block_size(q: RequestQueue, size: number): void {
+      mustCount(size, 'the size', 'blk_queue_physical_block_size', UINT_MAX, 1);
       const { limits } = q;
       limits.physical_block_size = Math.max(size, limits.logical_block_size);
       limits.io_min = Math.max(limits.io_min, limits.physical_block_size);
@@ -166,11 +178,13 @@ export function createSettings(k: Linux) {
 
     /** How far the first sector stands behind the start of a physical block, in bytes. */
     blk_queue_alignment_offset(q: RequestQueue, offset: number): void {
+      mustCount(offset, 'the offset', 'blk_queue_alignment_offset', UINT_MAX);
       q.limits.alignment_offset = offset & (q.limits.physical_block_size - 1);
       q.limits.misaligned = false;
     },
 
     blk_limits_io_min(limits: QueueLimits, min: number): void {
+      mustCount(min, 'the size', 'blk_limits_io_min', UINT_MAX);
       limits.io_min = Math.max(min, limits.logical_block_size, limits.physical_block_size);
     },
 
@@ -179,6 +193,7 @@ export function createSettings(k: Linux) {
     },
 
     blk_limits_io_opt(limits: QueueLimits, opt: number): void {
+      mustCount(opt, 'the size', 'blk_limits_io_opt', UINT_MAX);
       limits.io_opt = opt;
     },
 
@@ -188,6 +203,7 @@ export function createSettings(k: Linux) {
 
     /** A segment may not cross a multiple of `mask` + 1. */
     blk_queue_segment_boundary(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_segment_boundary', ULONG_MAX);
       if (mask < PAGE_SIZE - 1) {
         raised('blk_queue_segment_boundary', mask, PAGE_SIZE - 1);
         mask = PAGE_SIZE - 1;
@@ -197,16 +213,19 @@ export function createSettings(k: Linux) {
 
     /** Between two segments these address bits must be 0 (NVMe's PRP: all but the first start a page). */
     blk_queue_virt_boundary(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_virt_boundary', ULONG_MAX);
       q.limits.virt_boundary_mask = mask;
     },
 
     /** User memory whose address or length has one of these bits is copied, not mapped. */
     blk_queue_dma_alignment(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_dma_alignment', INT_MAX);
       q.dma_alignment = mask;
     },
 
     /** As blk_queue_dma_alignment(), but only ever raises it. @throws KernelBug LIM-04 for more than a page */
     blk_queue_update_dma_alignment(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_update_dma_alignment', INT_MAX);
       if (mask > PAGE_SIZE) {
         throw new KernelBug(
           'LIM-04',
@@ -224,10 +243,12 @@ export function createSettings(k: Linux) {
 
     /** The device takes lengths that are multiples of `mask` + 1 only; blk_rq_map_sg() fills up. */
     blk_queue_dma_pad(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_dma_pad', UINT_MAX);
       q.dma_pad_mask = mask;
     },
 
     blk_queue_update_dma_pad(q: RequestQueue, mask: number): void {
+      mustCount(mask, 'the mask', 'blk_queue_update_dma_pad', UINT_MAX);
       q.dma_pad_mask = Math.max(q.dma_pad_mask, mask);
     },
 
@@ -241,6 +262,7 @@ export function createSettings(k: Linux) {
       buf: number,
       size: number,
     ): number {
+      mustCount(size, 'the size', 'blk_queue_dma_drain', UINT_MAX);
       if (q.limits.max_segments < 2) return -EINVAL;
       k.settings.blk_queue_max_segments(q, q.limits.max_segments - 1);
       q.dma_drain_needed = needed;
@@ -261,6 +283,7 @@ export function createSettings(k: Linux) {
 
     /** Virtual ns until a started request times out (the kernel counts jiffies). */
     blk_queue_rq_timeout(q: RequestQueue, timeout: number): void {
+      mustCount(timeout, 'the time', 'blk_queue_rq_timeout');
       q.rq_timeout = timeout;
     },
 
@@ -280,6 +303,7 @@ export function createSettings(k: Linux) {
      * can do. 0, or -1 and t.misaligned when the blocks of the two cannot line up.
      */
     blk_stack_limits(t: QueueLimits, b: QueueLimits, start: number): number {
+      mustCount(start, 'the first sector', 'blk_stack_limits');
       stackSizes(t, b);
       const fits = stackAlignment(t, b, start);
       stackDiscard(t, b, start);
@@ -296,6 +320,7 @@ export function createSettings(k: Linux) {
 
     /** Stacks a disk on a device, from byte `offset` on; what does not line up is noted among the warnings. */
     disk_stack_limits(disk: Gendisk, bdev: BlockDevice<RequestQueue>, offset: number): void {
+      mustCount(offset, 'the offset', 'disk_stack_limits');
       if (k.settings.bdev_stack_limits(disk.queue.limits, bdev, Math.floor(offset / 512)) >= 0) return;
       k.warnings.warn('LIM-08', `${bdev.bd_name} is misaligned`, disk.disk_name);
     },
@@ -386,5 +411,5 @@ function lcmNotZero(a: number, b: number): number {
 }
 
 function isPowerOfTwo(n: number): boolean {
-  return n > 0 && Number.isInteger(Math.log2(n));
+  return n >= 1 && n <= 2 ** 31 && Number.isInteger(Math.log2(n));
 }

@@ -3,8 +3,15 @@
 // that has an address is kmalloc.ts.
 
 import { FailurePlan, KernelBug } from '../kernel/index.ts';
+import { mustCount, UINT_MAX } from './argument.ts';
 import { gfpflags_allow_blocking } from './gfp.ts';
 import type { Linux } from './kernel.ts';
+
+/** What an allocator of pages has in one piece, 2^10 of them: no object is larger. */
+const MAX_OBJECT_BYTES = 2 ** 22;
+
+/** What all objects may take, however small the machine: they are not in its memory. */
+const LEAST_BYTES = 2 ** 26;
 
 /** Objects of one kind. */
 export class KmemCache<T extends object = object> {
@@ -20,6 +27,8 @@ export class KmemCache<T extends object = object> {
   /** Allocations and frees so far. */
   allocated = 0;
   freed = 0;
+  /** Objects that exist, in use or free. */
+  made = 0;
   /** Freed objects, the last one first. */
   readonly free: T[] = [];
 
@@ -45,6 +54,20 @@ export interface SlabUse {
 
 export function createSlab(k: Linux) {
   const caches = new Set<KmemCache>();
+  /** What all objects that were ever made would take of the machine's memory. */
+  const charged = { bytes: 0 };
+  const most = Math.max(
+    LEAST_BYTES,
+    k.memory.regions.reduce((sum, { bytes }) => sum + bytes, 0),
+  );
+
+  /** A fresh object; null when they would be more than the machine's memory. */
+  function make<T extends object>(cache: KmemCache<T>): T | null {
+    if (charged.bytes + cache.size > most) return null;
+    charged.bytes += cache.size;
+    cache.made++;
+    return cache.ctor();
+  }
 
   return {
     /** Makes a cache; null when memory is short. `align` and `flags` are accepted and mean nothing here. */
@@ -55,7 +78,8 @@ export function createSlab(k: Linux) {
       _flags: number,
       ctor: () => T,
     ): KmemCache<T> | null {
-      if (k.faults.slab.shouldFail()) return null;
+      mustCount(size, 'the size', 'kmem_cache_create', UINT_MAX);
+      if (size > MAX_OBJECT_BYTES || k.faults.slab.shouldFail()) return null;
       const cache = new KmemCache(name, size, ctor, new FailurePlan(k.random.fork(`slab ${name}`)));
       caches.add(cache);
       return cache;
@@ -70,6 +94,7 @@ export function createSlab(k: Linux) {
       if (cache.active !== 0)
         throw new KernelBug('slab-destroy', `${cache.active} objects still in use`, cache.name);
       cache.refcount = 0;
+      charged.bytes -= cache.made * cache.size;
       caches.delete(cache);
     },
 
@@ -80,8 +105,9 @@ export function createSlab(k: Linux) {
     kmem_cache_alloc<T extends object>(cache: KmemCache<T>, gfp: number): T | null {
       if (gfpflags_allow_blocking(gfp)) k.mightSleep(cache.name);
       if (k.faults.slab.shouldFail() || cache.failures.shouldFail()) return null;
-      cache.allocated++;
-      return cache.free.pop() ?? cache.ctor();
+      const object = cache.free.pop() ?? make(cache);
+      if (object !== null) cache.allocated++;
+      return object;
     },
 
     /** Gives an object back. @throws KernelBug `slab-free` when none is in use */

@@ -2,6 +2,7 @@
 // does not reach. The pool consists of slots of 2 KiB; a mapping takes a run of them.
 
 import { KernelBug, PAGE_SIZE, type Page } from '../kernel/index.ts';
+import { mustCount } from './argument.ts';
 import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
 import type { Linux } from './kernel.ts';
 
@@ -108,6 +109,17 @@ export function createSwiotlb(k: Linux) {
     return (of.original[slot] as number) + (offset % IO_TLB_SIZE);
   }
 
+  /** The guard reports another size than was mapped; one that leaves the pool would do harm here. */
+  function mustBeInPool(of: Pool, tlb: number, size: number, where: string): void {
+    mustCount(size, 'the size', where);
+    if (tlb + size > of.start + of.slots * IO_TLB_SIZE)
+      throw new KernelBug(
+        'map-size',
+        `${size} bytes at bus address 0x${tlb.toString(16)} leave the pool`,
+        where,
+      );
+  }
+
   if (enabled) setUp();
 
   return {
@@ -147,11 +159,14 @@ export function createSwiotlb(k: Linux) {
      * @throws KernelBug DMA-09 for no bytes
      */
     swiotlb_tbl_map_single(dev: Device, phys: number, size: number, dir: number): number {
+      mustCount(size, 'the size', 'swiotlb_tbl_map_single');
       if (size === 0) throw new KernelBug('DMA-09', 'a mapping of no bytes', dev.name);
       if (pool === null) return -1;
       const slots = Math.ceil(size / IO_TLB_SIZE);
       const slot = find(pool, dev, slots, size);
       if (slot < 0) return -1;
+      if (k.frames.physToPage(phys) === null || k.frames.physToPage(phys + size - 1) === null)
+        throw new KernelBug('map-memory', `no memory at 0x${phys.toString(16)}`, dev.name);
       for (let i = 0; i < slots; i++) {
         pool.used[slot + i] = 1;
         pool.original[slot + i] = phys + i * IO_TLB_SIZE;
@@ -166,6 +181,7 @@ export function createSwiotlb(k: Linux) {
     /** Copies back what the device may have written, and frees the slots. */
     swiotlb_tbl_unmap_single(tlb: number, size: number, dir: number): void {
       if (pool === null) return;
+      mustBeInPool(pool, tlb, size, 'swiotlb_tbl_unmap_single');
       if (dir === DMA_FROM_DEVICE || dir === DMA_BIDIRECTIONAL) copy(originalOf(pool, tlb), tlb, size);
       const slot = Math.floor((tlb - pool.start) / IO_TLB_SIZE);
       const slots = Math.ceil(size / IO_TLB_SIZE);
@@ -178,6 +194,7 @@ export function createSwiotlb(k: Linux) {
     /** Copies from the pool to the memory behind it, for the CPU, or the other way, for the device. */
     swiotlb_tbl_sync_single(tlb: number, size: number, dir: number, forCpu: boolean): void {
       if (pool === null) return;
+      mustBeInPool(pool, tlb, size, 'swiotlb_tbl_sync_single');
       const phys = originalOf(pool, tlb);
       if (forCpu && dir !== DMA_TO_DEVICE) copy(phys, tlb, size);
       if (!forCpu && dir !== DMA_FROM_DEVICE) copy(tlb, phys, size);

@@ -3,12 +3,15 @@
 // vwrite(), where C would dereference a pointer.
 
 import { KernelBug, PAGE_SIZE, type Page, type Sleeps } from '../kernel/index.ts';
+import { mustCount } from './argument.ts';
 import { __GFP_HIGHMEM, __GFP_ZERO, GFP_KERNEL } from './gfp.ts';
 import type { Linux } from './kernel.ts';
 
 /** Where these addresses begin: above every physical address, and exact as numbers. */
 export const VMALLOC_START = 2 ** 52;
 export const VMALLOC_END = 2 ** 53;
+
+const SIZE = 'the size';
 
 /** One area (struct vm_struct). */
 interface VmArea {
@@ -40,6 +43,7 @@ export function createVmalloc(k: Linux) {
 
   function* alloc(size: number, gfp: number): Sleeps<number | null> {
     k.mightSleep('vmalloc');
+    mustCount(size, SIZE, 'vmalloc');
     if (!(size > 0)) return null;
     const count = Math.ceil(size / PAGE_SIZE);
     if (count > k.frames.pages.length) return null;
@@ -77,6 +81,7 @@ export function createVmalloc(k: Linux) {
   }
 
   function mustCover(addr: number, size: number, where: string): void {
+    mustCount(size, SIZE, where);
     if (walk(addr, size, () => undefined) === size) return;
     throw new KernelBug('vmalloc', `no area has ${size} bytes at 0x${addr.toString(16)}`, where);
   }
@@ -114,6 +119,7 @@ export function createVmalloc(k: Linux) {
 
     /** Reads as the CPU does, from `addr` on; returns the bytes that were there, the others stay. */
     vread(buf: Uint8Array, addr: number, count: number): number {
+      mustCount(count, SIZE, 'vread');
       return walk(addr, Math.min(count, buf.length), (phys, done, bytes) =>
         memory.readInto(phys, buf, done, bytes),
       );
@@ -121,6 +127,7 @@ export function createVmalloc(k: Linux) {
 
     /** Writes as the CPU does; returns the bytes that there was room for. */
     vwrite(buf: Uint8Array, addr: number, count: number): number {
+      mustCount(count, SIZE, 'vwrite');
       return walk(addr, Math.min(count, buf.length), (phys, done, bytes) =>
         memory.writeBytes(phys, buf, done, bytes),
       );
