@@ -49,6 +49,10 @@ export const RULES = {
   'dev-hole': 'access where no RAM is',
   'dev-registers': 'DMA aimed at registers',
   'dev-uninit': 'memory never written is sent to the medium',
+  'pin-undirtied': 'page written by the device, unpinned without being marked dirty',
+  'pin-leak': 'pin left when the process is gone',
+  'pin-readonly': 'page pinned for reading is mapped for a device to write',
+  'user-unmapped': 'memory that a device writes is unmapped or forked by its owner',
   'desc-loop': 'descriptor chain loops or exceeds its bound',
 } as const;
 

@@ -12,6 +12,8 @@ const FOR_WRITEBACK: SleepOptions = { what: 'the end of writeback' };
 
 export class PageLocks {
   private readonly scheduler: Scheduler;
+  /** Told of every page that is marked as changed; for the guard. */
+  onDirty: ((page: Page) => void) | null = null;
   private readonly cpu: Cpu;
 
   constructor(scheduler: Scheduler) {
@@ -91,6 +93,7 @@ export class PageLocks {
   setDirty(page: Page): boolean {
     if (this.cpu.inInterrupt)
       throw new KernelBug('PG-02', 'page dirtied in interrupt context', pageName(page));
+    this.onDirty?.(page);
     const { mapping } = page;
     if (mapping !== null) return mapping.setPageDirty(page);
     return !page.testSet(PG_dirty);

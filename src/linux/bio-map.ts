@@ -118,18 +118,23 @@ export function createBioMap(k: Linux) {
       const bytes = Math.min(PAGE_SIZE - offset, len);
       const vecs = bio.bi_vcnt;
       if (bio_add_pc_page(q, bio, page, bytes, offset) < bytes) {
-        for (; i < nr; i++) allocator.put(pages[i] as Page);
+        for (; i < nr; i++) unpin(pages[i] as Page);
         return false;
       }
-      if (bio.bi_vcnt === vecs) allocator.put(page); // part of a vec that has its pin already
+      if (bio.bi_vcnt === vecs) unpin(page); // part of a vec that has its pin already
       len -= bytes;
       offset = 0;
     }
     return true;
   }
 
+  function unpin(page: Page): void {
+    k.pins?.unpinned(page);
+    allocator.put(page);
+  }
+
   function putPages(bio: Bio): void {
-    for (let i = 0; i < bio.bi_vcnt; i++) allocator.put(pageOf(bio, i));
+    for (let i = 0; i < bio.bi_vcnt; i++) unpin(pageOf(bio, i));
   }
 
   /** Goes on with a pin as far as no page has to be faulted in: 0, also when the queue takes no more, or PIN_FAULT. */
@@ -161,7 +166,7 @@ export function createBioMap(k: Linux) {
       const { rest, wanted, got } = pin;
       pin.got += Math.max(0, yield* get_user_pages_fast(rest, wanted - got, write, pages, got));
       if (pin.got < wanted) {
-        for (let i = 0; i < pin.got; i++) allocator.put(pages[i] as Page);
+        for (let i = 0; i < pin.got; i++) unpin(pages[i] as Page);
         return -EFAULT;
       }
     } while (pinPresent(pin) === PIN_FAULT);
@@ -196,7 +201,7 @@ export function createBioMap(k: Linux) {
     for (; i < bio.bi_vcnt; i++) {
       const page = pageOf(bio, i);
       if (!locks.trySetDirtyLock(page)) return i;
-      allocator.put(page);
+      unpin(page);
     }
     return i;
   }

@@ -4,7 +4,7 @@
 
 import { hex } from '../guard/guard.ts';
 import type { Mapping, Rule } from '../guard/index.ts';
-import { PAGE_SIZE, PG_reserved } from '../kernel/index.ts';
+import { PAGE_SIZE, type Page, PG_reserved } from '../kernel/index.ts';
 import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
 import {
   ACCESS,
@@ -18,6 +18,7 @@ import {
 } from './dma-entry.ts';
 import { Owners } from './dma-owner.ts';
 import type { Linux } from './kernel.ts';
+import type { PinDebug } from './pin-debug.ts';
 import type { Scatterlist } from './scatterlist.ts';
 
 /** Mappings for a device to write that may share a cache line. */
@@ -119,6 +120,7 @@ export function createDmaDebug(k: Linux) {
     if (call.kind !== 'dma_alloc_coherent') {
       noteOverlaps(dev, entry);
       owners?.take(entry);
+      if (k.pins !== null && dir !== DMA_TO_DEVICE) checkPins(entry, k.pins);
     }
     if (call.address + call.size - 1 > dev.reach) {
       report('map-mask', dev, call, `mapped beyond the ${bitsOf(dev)} address lines of the device`, entry);
@@ -148,7 +150,24 @@ export function createDmaDebug(k: Linux) {
     }
   }
 
+  function checkPins(entry: Entry, pins: PinDebug): void {
+    for (let at = entry.cpu - (entry.cpu % PAGE_SIZE); at < endOf(entry); at += PAGE_SIZE) {
+      const page = k.frames.physToPage(at);
+      if (page !== null && pins.isReadOnly(page)) pins.mappedToWrite(page, mappingOf(entry));
+    }
+  }
+
+  /** Tells of the pages that the device has written. */
+  function noteWritten(entry: Entry, pins: PinDebug): void {
+    if (entry.dir === DMA_TO_DEVICE || !guard.hasWritten(entry.handle)) return;
+    for (let at = entry.cpu - (entry.cpu % PAGE_SIZE); at < endOf(entry); at += PAGE_SIZE) {
+      const page = k.frames.physToPage(at);
+      if (page !== null) pins.deviceWrote(page, mappingOf(entry));
+    }
+  }
+
   function remove(dev: Device, entry: Entry): void {
+    if (k.pins !== null) noteWritten(entry, k.pins);
     take(beginningAt(dev, entry.address), entry);
     guard.unmap(entry.handle);
     if (entry.kind === 'dma_alloc_coherent') return;
@@ -385,6 +404,17 @@ export function createDmaDebug(k: Linux) {
       owners?.hold(held);
     },
 
+    /** Whether there is a device that has mapped anything and is not gone. */
+    busy(): boolean {
+      return devices.size > 0;
+    },
+
+    /** A mapping through which a device may write to a page. */
+    writer(page: Page): Mapping | null {
+      const entry = pages.get(page.pfn)?.find(({ dir }) => dir !== DMA_TO_DEVICE);
+      return entry === undefined ? null : mappingOf(entry);
+    },
+
     /** Memory is freed. */
     freed(address: number, bytes: number, what: string): void {
       owners?.freed(address, bytes, what);
@@ -408,6 +438,7 @@ export function createDmaDebug(k: Linux) {
       for (const entry of left) remove(dev, entry);
       devices.delete(dev);
       lastDevice = null;
+      if (devices.size === 0) k.pins?.idle();
       return left.length;
     },
   };

@@ -168,6 +168,7 @@ export function createGup(k: Linux) {
   function enter(walk: Walk, page: Page | null, vma: Vma): void {
     if (page !== null && walk.pages !== null) {
       allocator.get(page);
+      k.pins?.pinned(page, walk.mm, walk.at, (walk.flags & FOLL_WRITE) !== 0);
       walk.pages[walk.slot + walk.i] = page;
     }
     if (walk.vmas !== null) walk.vmas[walk.i] = vma;
@@ -324,6 +325,7 @@ export function createGup(k: Linux) {
       const page = pageTable.pageWith(at, needs | PTE_SPECIAL, needs);
       if (page === null) return i;
       allocator.get(page);
+      k.pins?.pinned(page, mm, at, write);
       page.flags |= PG_referenced;
       pages[slot + i] = page;
     }

@@ -44,6 +44,7 @@ import { createPageAlloc } from './page-alloc.ts';
 import { createPageWriteback } from './page-writeback.ts';
 import { createPagemap } from './pagemap.ts';
 import { createPartition } from './partition.ts';
+import { PinDebug } from './pin-debug.ts';
 import { createPlug } from './plug.ts';
 import { createRequest } from './request.ts';
 import { createRequest3x } from './request-3x.ts';
@@ -209,6 +210,8 @@ export class LinuxCore implements KernelBase {
   readonly faults: LinuxFaults;
   /** Finds calls whose `yield*` was forgotten; null unless asked for. */
   readonly tracker: SleepTracker | null;
+  /** What is known of pinned pages; null while the guard is off. */
+  readonly pins: PinDebug | null;
   /** For work of nobody in particular (system_wq). */
   readonly system_wq: WorkQueue;
   private readonly initcalls: (() => void)[] = [];
@@ -235,7 +238,23 @@ export class LinuxCore implements KernelBase {
     this.vm = base.vm;
     this.spawnProcess = base.spawnProcess;
     this.faults = new LinuxFaults(base.random, base.allocator.failures);
+    this.pins = machine.guard.watchesOwners ? this.watchPins() : null;
     this.system_wq = new WorkQueue(base.scheduler, 'events');
+  }
+
+  private watchPins(): PinDebug {
+    const { cpu, vm, locks } = this;
+    const debug = (): Linux['dmaDebug'] => (this as unknown as Linux).dmaDebug; // a subject: not made yet
+    const pins = new PinDebug({
+      guard: this.machine.guard,
+      cpu,
+      busy: () => debug().busy(),
+      writer: (page) => debug().writer(page),
+      freed: (address, bytes, what) => debug().freed(address, bytes, what),
+    });
+    locks.onDirty = (page) => pins.dirtied(page);
+    vm.onUnmap = (page, why, mm) => pins.lost(page, why, mm);
+    return pins;
   }
 
   /** The running task; in an interrupt the interrupted one; null outside of tasks. */

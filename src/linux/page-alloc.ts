@@ -106,6 +106,7 @@ export function createPageAlloc(k: Linux) {
     /** One reference less; the last one frees. @throws KernelBug `PG-01` for a free page */
     put_page(page: Page): void {
       mustPage(page, 'put_page');
+      k.pins?.unpinned(page);
       allocator.put(page);
     },
 
@@ -114,7 +115,9 @@ export function createPageAlloc(k: Linux) {
       mustCount(nr, 'the number of pages', 'release_pages', pages.length);
       for (let i = 0; i < nr; i++) {
         const page = pages[i] ?? null;
-        if (page !== null) allocator.put(page);
+        if (page === null) continue;
+        k.pins?.unpinned(page);
+        allocator.put(page);
       }
     },
 

@@ -1,78 +1,20 @@
 // Whose memory it is, and what a device takes of a scatter list: for each rule the program that makes the mistake, which
 // is reported with all that is known of it, and its twin that does it right and is silent.
 
-import { attachAhci } from '../../src/drivers/index.ts';
 import type { Access, Finding, Rule } from '../../src/guard/index.ts';
 import { PAGE_SIZE, type Page } from '../../src/kernel/index.ts';
 import {
-  bootLinux,
-  Device,
   DMA_BIDIRECTIONAL,
   DMA_FROM_DEVICE,
   DMA_TO_DEVICE,
   GFP_KERNEL,
-  type LinuxApi,
   type LinuxOptions,
   type Scatterlist,
 } from '../../src/linux/index.ts';
-import { createMachine, type Machine } from '../../src/machine/index.ts';
-import { TestCommand, TestHost } from '../drivers/host.ts';
 import { assert, suite } from '../run/suite.ts';
+import { boot, HERE, type Rig } from './rig.ts';
 
 const test = suite('guard own');
-
-const HERE = 'here';
-/** Memory at 0 that the test's driver takes its rings from. */
-const DRIVER_MEMORY = 0x40000;
-
-interface Rig {
-  readonly machine: Machine;
-  readonly linux: LinuxApi;
-  readonly dev: Device;
-  readonly page: () => Page;
-  /** Where the last mapping or object was. */
-  at: number;
-  map(page: Page, bytes: number, dir: number, offset?: number): number;
-  /** The disk writes to or reads from the bus address, for as long as it takes. */
-  transfer(op: 'read' | 'write', address: number, bytes: number): void;
-}
-
-async function boot(kind = 'ahci', options: LinuxOptions = {}): Promise<Rig> {
-  const machine = await createMachine({ ram: 'small', flavour: 'debug' });
-  const controller = machine.addController({ kind });
-  controller.attach(machine.addDisk({ bytes: 64 * 1024 }), 0);
-  const driver = kind === 'ahci' ? attachAhci(new TestHost(machine, controller)) : null;
-  machine.guard.clear();
-  const linux = bootLinux(machine, { lowReserve: DRIVER_MEMORY, ...options });
-  const dev = new Device(controller, 'probe');
-  const rig: Rig = {
-    machine,
-    linux,
-    dev,
-    at: 0,
-    page() {
-      const page = linux.kernel.allocator.alloc({ zero: true, below: 2 ** 24 }) as Page;
-      rig.at = page.phys;
-      return page;
-    },
-    map(page, bytes, dir, offset = 0) {
-      const addr = linux.dma_map_page(dev, page, offset, bytes, dir, HERE);
-      linux.dma_mapping_error(dev, addr);
-      return addr;
-    },
-    transfer(op, address, bytes) {
-      const command = new TestCommand({ op, lba: 0, sectors: bytes / 512, direction: op });
-      command.setSegments([{ address, bytes }]);
-      assert.ok(driver?.submit(command));
-      driver?.kick();
-      while (command.ended === 0) {
-        machine.advance(machine.nextDeadline());
-        driver?.interrupt();
-      }
-    },
-  };
-  return rig;
-}
 
 interface Expected {
   readonly from?: number;
