@@ -104,6 +104,7 @@ export function createBio3x(k: Linux) {
       endio(bio, error);
     },
 
+    /** Ends a bio with -EIO. Any context. */
     bio_io_error(bio: Bio): void {
       endio(bio, -EIO);
     },

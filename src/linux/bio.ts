@@ -183,6 +183,7 @@ export function createBio(k: Linux) {
       return 0;
     },
 
+    /** Takes a bio off the account that it is on. Any context. */
     bio_disassociate_task(bio: Bio): void {
       bio.bi_ioc = null;
     },

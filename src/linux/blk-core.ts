@@ -217,6 +217,7 @@ export function createBlkCore(k: Linux) {
       }
     },
 
+    /** blk_run_queue() where the lock of the queue is held. */
     __blk_run_queue(q: RequestQueue): void {
       if (!q.stopped && q.request_fn !== null) q.request_fn(q);
     },

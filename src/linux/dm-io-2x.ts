@@ -160,6 +160,7 @@ export function createDmIo2x(k: Linux) {
       return yield* async(num_regions, where, rw, mem, fn, context, 'dm_io_async');
     },
 
+    /** dm_io_async() from or to the vecs of an array. */
     *dm_io_async_bvec(
       num_regions: number,
       where: readonly DmIoRegion[],
@@ -172,6 +173,7 @@ export function createDmIo2x(k: Linux) {
       return yield* async(num_regions, where, rw, mem, fn, context, 'dm_io_async_bvec');
     },
 
+    /** dm_io_async() from or to a vmalloc area. */
     *dm_io_async_vm(
       num_regions: number,
       where: readonly DmIoRegion[],

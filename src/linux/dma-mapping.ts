@@ -165,6 +165,7 @@ export function createDmaMapping(k: Linux) {
       return 0;
     },
 
+    /** Says which addresses of coherent memory the device reaches: 0, or -EIO for less than 24 bits. */
     dma_set_coherent_mask(dev: Device, mask: number): number {
       mustDevice(dev, 'dma_set_coherent_mask');
       mustCount(mask, 'the mask', 'dma_set_coherent_mask', ULONG_MAX);
@@ -173,16 +174,19 @@ export function createDmaMapping(k: Linux) {
       return 0;
     },
 
+    /** Both masks at once: 0, or -EIO and neither is set. */
     dma_set_mask_and_coherent(dev: Device, mask: number): number {
       const result = api.dma_set_mask(dev, mask);
       if (result === 0) dev.coherent_dma_mask = mask;
       return result;
     },
 
+    /** The highest address that the device reaches, as dma_set_mask() was told. */
     dma_get_mask(dev: Device): number {
       return dev.dma_mask;
     },
 
+    /** Bytes that one segment has at most, for the checks of mapped lists; always 0. */
     dma_set_max_seg_size(dev: Device, size: number): number {
       mustCount(size, SIZE, 'dma_set_max_seg_size', UINT_MAX);
       dev.max_segment_size = size;
@@ -207,6 +211,9 @@ export function createDmaMapping(k: Linux) {
       return mapPhys(dev, cpu_addr, size, dir, 'dma_map_single', where);
     },
 
+    /**
+     * Ends a mapping by dma_map_single(), with the size that was mapped: the CPU owns the memory again. Any context.
+     */
     dma_unmap_single(dev: Device, addr: number, size: number, dir: number, where = ''): void {
       mustDevice(dev, 'dma_unmap_single');
       unmapPhys(dev, addr, size, dir, 'dma_map_single', where);
@@ -220,6 +227,7 @@ export function createDmaMapping(k: Linux) {
       return mapPhys(dev, page.phys + offset, size, dir, 'dma_map_page', where);
     },
 
+    /** Ends a mapping by dma_map_page(); as dma_unmap_single(). */
     dma_unmap_page(dev: Device, addr: number, size: number, dir: number, where = ''): void {
       mustDevice(dev, 'dma_unmap_page');
       unmapPhys(dev, addr, size, dir, 'dma_map_page', where);
@@ -294,6 +302,7 @@ export function createDmaMapping(k: Linux) {
       sync(dev, addr + offset, size, dir, true, where);
     },
 
+    /** As dma_sync_single_for_device() for a part of the mapping at `addr`. */
     dma_sync_single_range_for_device(
       dev: Device,
       addr: number,
@@ -305,10 +314,12 @@ export function createDmaMapping(k: Linux) {
       sync(dev, addr + offset, size, dir, false, where);
     },
 
+    /** dma_sync_single_for_cpu() for a list; `nents` is what dma_map_sg() was given. */
     dma_sync_sg_for_cpu(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): void {
       syncSg(dev, sgl, nents, dir, true, where);
     },
 
+    /** dma_sync_single_for_device() for a list; `nents` is what dma_map_sg() was given. */
     dma_sync_sg_for_device(dev: Device, sgl: Scatterlist, nents: number, dir: number, where = ''): void {
       syncSg(dev, sgl, nents, dir, false, where);
     },

@@ -47,6 +47,7 @@ export function createGenhd(k: Linux) {
       disk.part0.nr_sects = sectors;
     },
 
+    /** Sectors of 512 bytes of a disk. */
     get_capacity(disk: Gendisk): number {
       return disk.part0.nr_sects;
     },

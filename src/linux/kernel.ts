@@ -162,7 +162,12 @@ type Subjects = {
 /** The kernel as its subjects see it. */
 export interface Linux extends LinuxCore, Subjects {}
 
-/** The kernel as its callers see it. */
+/**
+ * The kernel as its callers see it. What returns `Sleeps` may sleep and is called with `yield*` in a task; the rest never
+ * sleeps and may be called in any context, unless it says otherwise. Lengths, sizes and offsets are bytes; sectors have
+ * 512 of them; times are virtual nanoseconds; kernel addresses are physical ones. What the page documents as an error is
+ * returned, as a negative errno or null; any other mistake of a caller throws a KernelBug.
+ */
 export interface LinuxApi extends ReturnType<typeof flatten> {}
 
 /** Everything about memory, chance and time is the kernel base's: seed, order of tasks, placement of pages … */

@@ -121,10 +121,12 @@ export function createPageAlloc(k: Linux) {
       }
     },
 
+    /** References to a page; 0 when it is free. */
     page_count(page: Page): number {
       return page.count;
     },
 
+    /** The first page of the compound that a page is part of; else the page itself. */
     compound_head(page: Page): Page {
       return page.compoundHead;
     },
@@ -140,15 +142,18 @@ export function createPageAlloc(k: Linux) {
       return n === 0 ? page : frames.pfnToPage(page.pfn + n);
     },
 
+    /** Number of the page frame: the physical address over 4096. */
     page_to_pfn(page: Page): number {
       mustPage(page, 'page_to_pfn');
       return page.pfn;
     },
 
+    /** The page of a frame; null where no memory is. */
     pfn_to_page(pfn: number): Page | null {
       return frames.pfnToPage(pfn);
     },
 
+    /** Physical address of the first byte. */
     page_to_phys(page: Page): number {
       return page.phys;
     },
@@ -170,6 +175,7 @@ export function createPageAlloc(k: Linux) {
       return page.phys;
     },
 
+    /** Ends what kmap() began: nothing to do. */
     kunmap(_page: Page): void {},
 
     /** Fills a page with zeros. */
@@ -178,42 +184,51 @@ export function createPageAlloc(k: Linux) {
       k.memory.fill(page.phys, 0, PAGE_SIZE);
     },
 
+    /** Whether a page is part of several that were allocated together. */
     PageCompound(page: Page): boolean {
       return page.compound;
     },
 
+    /** Whether a page was changed since it was written. */
     PageDirty(page: Page): boolean {
       mustPage(page, 'PageDirty');
       return (page.flags & PG_dirty) !== 0;
     },
 
+    /** Whether somebody holds the lock of a page. */
     PageLocked(page: Page): boolean {
       return (page.flags & PG_locked) !== 0;
     },
 
+    /** Whether a page has the data of its file. */
     PageUptodate(page: Page): boolean {
       mustPage(page, 'PageUptodate');
       return (page.flags & PG_uptodate) !== 0;
     },
 
+    /** Whether reading or writing a page failed. */
     PageError(page: Page): boolean {
       return (page.flags & PG_error) !== 0;
     },
 
+    /** Says that a page has the data of its file. Any context. */
     SetPageUptodate(page: Page): void {
       mustPage(page, 'SetPageUptodate');
       page.set(PG_uptodate);
     },
 
+    /** Says that a page lacks the data of its file. Any context. */
     ClearPageUptodate(page: Page): void {
       page.clear(PG_uptodate);
     },
 
+    /** Says that reading or writing a page failed. Any context. */
     SetPageError(page: Page): void {
       mustPage(page, 'SetPageError');
       page.set(PG_error);
     },
 
+    /** Forgets that reading or writing a page failed. Any context. */
     ClearPageError(page: Page): void {
       page.clear(PG_error);
     },
@@ -236,6 +251,7 @@ export function createPageAlloc(k: Linux) {
       if (!locks.tryLock(page)) yield* locks.lock(page);
     },
 
+    /** Takes the lock of a page if nobody has it: whether it did. Any context. */
     trylock_page(page: Page): boolean {
       mustPage(page, 'trylock_page');
       return locks.tryLock(page);
@@ -247,11 +263,13 @@ export function createPageAlloc(k: Linux) {
       locks.unlock(page);
     },
 
+    /** Waits until nobody holds the lock of a page; does not take it. May sleep. */
     *wait_on_page_locked(page: Page): Sleeps<void> {
       mustPage(page, 'wait_on_page_locked');
       yield* locks.waitUnlocked(page);
     },
 
+    /** Waits until a page is no longer being written. May sleep. */
     *wait_on_page_writeback(page: Page): Sleeps<void> {
       yield* locks.waitWriteback(page);
     },
@@ -261,6 +279,7 @@ export function createPageAlloc(k: Linux) {
       return !locks.startWriteback(page);
     },
 
+    /** A page has been written: wakes who waits for that. Any context. */
     end_page_writeback(page: Page): void {
       locks.endWriteback(page);
     },

@@ -304,6 +304,7 @@ export function createRequest(k: Linux) {
       return false;
     },
 
+    /** blk_end_request() where the lock of the queue is held. */
     __blk_end_request(rq: Request, error: number, nr_bytes: number): boolean {
       if (api.blk_update_request(rq, error, nr_bytes)) return true;
       finish(rq, error);
@@ -316,6 +317,7 @@ export function createRequest(k: Linux) {
       noneLeft(api.blk_end_request(rq, error, rq.__data_len));
     },
 
+    /** blk_end_request_all() where the lock of the queue is held. */
     __blk_end_request_all(rq: Request, error: number): void {
       mustRequest(rq, '__blk_end_request_all');
       noneLeft(api.__blk_end_request(rq, error, rq.__data_len));

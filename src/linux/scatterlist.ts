@@ -161,17 +161,20 @@ export function createScatterlist(k: Linux) {
       return count;
     },
 
+    /** Makes an entry the last one of its list. */
     sg_mark_end(entry: Scatterlist): void {
       check(entry, 'sg_mark_end');
       entry.end = true;
       entry.chain = null;
     },
 
+    /** The list goes on behind the entry. */
     sg_unmark_end(entry: Scatterlist): void {
       check(entry, 'sg_unmark_end');
       entry.end = false;
     },
 
+    /** Whether the list ends with the entry. */
     sg_is_last(entry: Scatterlist): boolean {
       return entry.end;
     },

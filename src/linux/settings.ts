@@ -124,12 +124,14 @@ export function createSettings(k: Linux) {
       q.limits.chunk_sectors = chunk_sectors;
     },
 
+    /** Sectors of 512 bytes that one discard has at most; 0: the device has none. */
     blk_queue_max_discard_sectors(q: RequestQueue, max_discard_sectors: number): void {
       mustCount(max_discard_sectors, 'the number of sectors', 'blk_queue_max_discard_sectors', UINT_MAX);
       q.limits.max_hw_discard_sectors = max_discard_sectors;
       q.limits.max_discard_sectors = max_discard_sectors;
     },
 
+    /** Sectors of 512 bytes that one write-same has at most; 0: the device has none. */
     blk_queue_max_write_same_sectors(q: RequestQueue, max_write_same_sectors: number): void {
       mustCount(
         max_write_same_sectors,
@@ -140,6 +142,7 @@ export function createSettings(k: Linux) {
       q.limits.max_write_same_sectors = max_write_same_sectors;
     },
 
+    /** Entries that the scatter list of a request has at most; 0 is raised to 1 (LIM-02). */
     blk_queue_max_segments(q: RequestQueue, max_segments: number): void {
       mustCount(max_segments, 'the number of segments', 'blk_queue_max_segments', USHRT_MAX);
       if (max_segments < 1) {
@@ -183,20 +186,24 @@ export function createSettings(k: Linux) {
       q.limits.misaligned = false;
     },
 
+    /** Bytes that are worth a request of their own; at least a physical block. */
     blk_limits_io_min(limits: QueueLimits, min: number): void {
       mustCount(min, 'the size', 'blk_limits_io_min', UINT_MAX);
       limits.io_min = Math.max(min, limits.logical_block_size, limits.physical_block_size);
     },
 
+    /** blk_limits_io_min() for the limits of a queue. */
     blk_queue_io_min(q: RequestQueue, min: number): void {
       k.settings.blk_limits_io_min(q.limits, min);
     },
 
+    /** Bytes of a request that suits the device best; 0: it does not say. */
     blk_limits_io_opt(limits: QueueLimits, opt: number): void {
       mustCount(opt, 'the size', 'blk_limits_io_opt', UINT_MAX);
       limits.io_opt = opt;
     },
 
+    /** blk_limits_io_opt() for the limits of a queue. */
     blk_queue_io_opt(q: RequestQueue, opt: number): void {
       k.settings.blk_limits_io_opt(q.limits, opt);
     },
@@ -247,6 +254,7 @@ export function createSettings(k: Linux) {
       q.dma_pad_mask = mask;
     },
 
+    /** As blk_queue_dma_pad(), but only ever raises it. */
     blk_queue_update_dma_pad(q: RequestQueue, mask: number): void {
       mustCount(mask, 'the mask', 'blk_queue_update_dma_pad', UINT_MAX);
       q.dma_pad_mask = Math.max(q.dma_pad_mask, mask);
@@ -325,6 +333,7 @@ export function createSettings(k: Linux) {
       k.warnings.warn('LIM-08', `${bdev.bd_name} is misaligned`, disk.disk_name);
     },
 
+    /** blk_stack_limits() for two queues, from the first sector on. */
     queue_stack_limits(t: RequestQueue, b: RequestQueue): void {
       k.settings.blk_stack_limits(t.limits, b.limits, 0);
     },

@@ -113,6 +113,7 @@ export function createVmalloc(k: Linux) {
       return pageAt(addr);
     },
 
+    /** Whether an address could be one of vmalloc(): no device can use it. */
     is_vmalloc_addr(addr: number): boolean {
       return addr >= VMALLOC_START && addr < VMALLOC_END;
     },
