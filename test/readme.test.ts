@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CONTROLLERS } from '../src/controllers/index.ts';
 import { assert, root, suite } from './run/suite.ts';
 
 const test = suite('README');
@@ -10,4 +13,14 @@ test('the examples run, and what they and the main job print is what the page sh
   });
   assert.is(stderr, '');
   assert.is(status, 0);
+});
+
+test('the table of controllers names each of them, and each profile', () => {
+  const rows = readFileSync(join(root, 'README.md'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'));
+  for (const { kind, profiles } of CONTROLLERS) {
+    const row = rows.find((line) => line.startsWith(`| \`${kind}\``)) ?? '';
+    for (const { name } of profiles) assert.ok(row.includes(`\`${name}\``), `${kind}: ${name}`);
+  }
 });

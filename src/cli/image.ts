@@ -156,7 +156,8 @@ async function createImage(path: string, size: string, format: ImageFormat | und
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw new UsageError(`${formatPath(path)} exists; leave out --create, or remove it`);
   }
-  if (format === 'vhd') throw new UsageError('--create makes raw and qcow2 images, not vhd');
+  if (format === 'vhd' || (format === undefined && /\.vhdx?$/i.test(path)))
+    throw new UsageError('--create makes raw and qcow2 images, not vhd');
   if (format === 'raw' || (format === undefined && /\.(img|raw)$/i.test(path))) {
     (await openFile(path, { create: bytes })).close();
     return;

@@ -113,6 +113,7 @@ test('addresses and formats that do not go together are refused with what would 
   refuses(['--image', 'nbds://localhost/'], /TLS is not supported/);
   refuses(['--image', 'nbd+unix:///?socket=/nowhere/at/all'], /there is no such socket/);
   refuses(['--image', 'nbd://localhost/', '--create', '1M'], /--create makes files/);
+  refuses(['--image', 'nowhere.vhd', '--create', '1M'], /--create makes raw and qcow2 images, not vhd/);
   refuses(['--image', 'nbd://localhost/', '--image-format', 'qcow2'], /what an NBD server exports is raw/);
 });
 
