@@ -149,6 +149,11 @@ export function createBounce(k: Linux) {
       return needed(q, bio);
     },
 
+    /** Whether blk_queue_bounce() would replace the page of one vec of the bio. Any context. */
+    bounce_vec(q: RequestQueue, bio: Bio, vec: BioVec): boolean {
+      return isHigh(q, vec) || needsAll(q, bio);
+    },
+
     /**
      * What to submit instead of `bio` (C: through a bio **): the bio itself if the device reaches all of it, else a
      * clone with bounce pages whose end ends the bio. Waits for pages and never fails.

@@ -343,6 +343,28 @@ test('GMR-11 a bio of more segments than the hardware takes is cut, then bounced
   assert.equal([rig.rules(), linux.nr_bounce(), linux.kernel.warnings.all], [[], 0, []]);
 });
 
+test('GMR-11 pages that are neighbours and bounce are cut by the bounce pages they get', async () => {
+  const rig = await boot({ kind: 'aha1542' });
+  const { linux, host, run, page, medium, machine, shapes } = { ...rig, shapes: [] as number[] };
+  const q = (host.disks[0] as Gendisk).queue;
+  linux.blk_queue_max_segments(q, 4);
+  // Bounce pages in an order in which no two are neighbours.
+  const pool = Array.from({ length: 40 }, () => page(16 * MIB));
+  for (const even of [0, 1]) for (let i = even; i < 40; i += 2) linux.put_page(pool[i] as Page);
+  const pages = Array.from({ length: 20 }, () => page(undefined, 17 * MIB));
+  assert.ok(pages.every(({ pfn }, i) => i === 0 || pfn === (pages[i - 1]?.pfn ?? 0) + 1));
+  linux.kernel.trace.listen({
+    block_rq_issue: (_q, rq) => void shapes.push((rq as Request).nr_phys_segments),
+  });
+  medium.write(0, pattern(6, pages.length * 4096));
+  run(function* () {
+    assert.is(yield* transfer(rig, REQ_OP_READ, 0, pages), 0);
+  });
+  assert.ok(shapes.length >= 5 && shapes.every((segments) => segments <= 4));
+  assert.ok(machine.memory.equals(pages[0]?.phys ?? 0, pattern(6, pages.length * 4096)));
+  assert.equal([rig.rules(), linux.nr_bounce(), linux.kernel.warnings.all], [[], 0, []]);
+});
+
 test('GMR-11 a bio of 300 vecs that must bounce is cut to what a clone can have', async () => {
   const rig = await boot({ kind: 'aha1542', diskBytes: 2 * MIB });
   const { run, page, medium, linux, machine } = rig;
