@@ -3,7 +3,7 @@
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
 import { mustCount, mustQueue, mustRequest, UINT_MAX } from './argument.ts';
-import { BIO_QUIET, type Bio } from './bio-struct.ts';
+import { BIO_QUIET, type Bio, REQ_NOMERGE } from './bio-struct.ts';
 import {
   BLK_EH_HANDLED,
   BLK_EH_RESET_TIMER,
@@ -215,13 +215,13 @@ export function createRequest(k: Linux) {
       return rq;
     },
 
-    /** Puts a started request back, in front of the others. */
+    /** Puts a started request back, in front of the others. It grows no more: the driver may have prepared it. */
     blk_requeue_request(q: RequestQueue, rq: Request): void {
       mustRequest(rq, 'blk_requeue_request');
       delTimer(rq);
       rq.complete = false;
       k.trace.block_rq_requeue(q, rq);
-      rq.cmd_flags &= ~REQ_STARTED;
+      rq.cmd_flags = (rq.cmd_flags & ~REQ_STARTED) | REQ_NOMERGE;
       q.in_flight--;
       insertRequest(q, rq, true);
     },

@@ -27,12 +27,14 @@ export function createRqMerge(k: Linux) {
     return rq.__sector + rq.__data_len / SECTOR;
   }
 
-  /** Whether so many bytes and segments may stand in one request that begins at `sector`; if not, it is full. */
+  /** Whether so many bytes and segments may stand in one request that begins at `sector`. */
   function fits(rq: Request, bytes: number, segments: number, sector: number): boolean {
-    const { limits } = rq.q;
-    if (bytes <= k.merge.blk_rq_get_max_sectors(rq, sector) * SECTOR && segments <= limits.max_segments) {
-      return true;
-    }
+    if (segments > rq.q.limits.max_segments) return false;
+    return bytes <= k.merge.blk_rq_get_max_sectors(rq, sector) * SECTOR;
+  }
+
+  /** A request that had no room for a bio takes no more of them. */
+  function full(rq: Request): false {
     rq.cmd_flags |= REQ_NOMERGE;
     return false;
   }
@@ -56,7 +58,7 @@ export function createRqMerge(k: Linux) {
       if (biotail === null || k.merge.bio_gap(q, biotail, bio)) return false;
       const bytes = rq.__data_len + bio.bi_iter.bi_size;
       const segments = rq.nr_phys_segments + k.merge.bio_phys_segments(q, bio);
-      if (!fits(rq, bytes, segments, rq.__sector)) return false;
+      if (!fits(rq, bytes, segments, rq.__sector)) return full(rq);
       k.trace.block_bio_backmerge(q, rq, bio);
       biotail.bi_next = bio;
       rq.biotail = bio;
@@ -70,7 +72,7 @@ export function createRqMerge(k: Linux) {
       const { bi_sector, bi_size } = bio.bi_iter;
       if (rq.bio === null || k.merge.bio_gap(q, bio, rq.bio)) return false;
       const segments = rq.nr_phys_segments + k.merge.bio_phys_segments(q, bio);
-      if (!fits(rq, rq.__data_len + bi_size, segments, bi_sector)) return false;
+      if (!fits(rq, rq.__data_len + bi_size, segments, bi_sector)) return full(rq);
       k.trace.block_bio_frontmerge(q, rq, bio);
       bio.bi_next = rq.bio;
       rq.bio = bio;

@@ -8,6 +8,7 @@ import {
   REQ_FUA,
   REQ_NOMERGE,
   REQ_OP_WRITE,
+  REQ_OP_WRITE_SAME,
   REQ_PREFLUSH,
   type Request,
   type RequestQueue,
@@ -304,4 +305,131 @@ test('a dying queue ends what a plug kept back', async () => {
     linux.blk_finish_plug(plug);
   });
   assert.equal([errors, calls], [[-19], []]);
+});
+
+/** Lets a queue that was stopped go. */
+function start({ linux }: Rig, q: RequestQueue): void {
+  const flags = q.queue_lock.lockIrqSave();
+  linux.blk_start_queue(q);
+  q.queue_lock.unlockIrqRestore(flags);
+}
+
+test('what is kept back becomes a part of a request that waits already', async () => {
+  const rig = await boot();
+  const { linux, shapes } = rig;
+  const disk = rig.makeDisk('a');
+  inTask(linux, function* () {
+    linux.blk_stop_queue(disk.queue);
+    yield* send(rig, disk, 0);
+    const plug = new BlkPlug();
+    linux.blk_start_plug(plug);
+    yield* send(rig, disk, 8);
+    yield* send(rig, disk, 32);
+    linux.blk_finish_plug(plug);
+    start(rig, disk.queue);
+  });
+  assert.equal(shapes(), [
+    [0, 16],
+    [32, 8],
+  ]);
+});
+
+test('a request that was put back, prepared or not, takes no more bios', async () => {
+  const rig = await boot();
+  const { linux, shapes, taken } = rig;
+  const disk = rig.makeDisk('a');
+  const q = disk.queue;
+  inTask(linux, function* () {
+    yield* send(rig, disk, 8);
+    const [rq] = taken.splice(0) as [Request];
+    linux.blk_stop_queue(q);
+    const flags = q.queue_lock.lockIrqSave();
+    linux.blk_requeue_request(q, rq);
+    q.queue_lock.unlockIrqRestore(flags);
+    yield* send(rig, disk, 16);
+    yield* send(rig, disk, 0);
+    start(rig, q);
+  });
+  assert.equal(
+    shapes(),
+    [8, 16, 0].map((sector) => [sector, 8]),
+  );
+});
+
+test('a request that the driver has looked at, or put something into, takes no more bios', async () => {
+  const rig = await boot();
+  const { linux, shapes } = rig;
+  const disk = rig.makeDisk('a');
+  const q = disk.queue;
+  inTask(linux, function* () {
+    linux.blk_stop_queue(q);
+    yield* send(rig, disk, 0);
+    const flags = q.queue_lock.lockIrqSave();
+    linux.blk_peek_request(q);
+    q.queue_lock.unlockIrqRestore(flags);
+    yield* send(rig, disk, 8);
+    must(q.tail).special = 'of the driver';
+    yield* send(rig, disk, 16);
+    start(rig, q);
+  });
+  assert.equal(
+    shapes(),
+    [0, 8, 16].map((sector) => [sector, 8]),
+  );
+});
+
+test('two requests too large to be one still take a bio each', async () => {
+  const rig = await boot();
+  const { linux, shapes } = rig;
+  const disk = rig.makeDisk('a');
+  linux.blk_queue_max_segments(disk.queue, 4);
+  inTask(linux, function* () {
+    linux.blk_stop_queue(disk.queue);
+    for (const sector of [8, 16, 32, 40, 48, 24, 0]) yield* send(rig, disk, sector);
+    start(rig, disk.queue);
+  });
+  assert.equal(shapes(), [
+    [0, 24],
+    [24, 32],
+  ]);
+});
+
+test('two disks of one queue have no request together', async () => {
+  const rig = await boot();
+  const { linux, shapes } = rig;
+  const disk = rig.makeDisk('a');
+  const other = new Gendisk('b', disk.queue);
+  inTask(linux, function* () {
+    linux.blk_stop_queue(disk.queue);
+    yield* send(rig, disk, 0);
+    yield* send(rig, other, 8);
+    start(rig, disk.queue);
+  });
+  assert.equal(shapes(), [
+    [0, 8],
+    [8, 8],
+  ]);
+});
+
+test('two write-sames are one request only if they write the same', async () => {
+  const rig = await boot();
+  const { linux, shapes } = rig;
+  const disk = rig.makeDisk('a');
+  linux.blk_queue_max_write_same_sectors(disk.queue, 1000);
+  inTask(linux, function* () {
+    linux.blk_stop_queue(disk.queue);
+    for (const [sector, pfn] of [
+      [0, 0],
+      [8, 0],
+      [16, 100],
+    ] as const) {
+      nextPfn = pfn;
+      yield* send(rig, disk, sector, REQ_OP_WRITE_SAME);
+    }
+    start(rig, disk.queue);
+  });
+  assert.equal(shapes(), [
+    [0, 16],
+    [16, 8],
+  ]);
 });
