@@ -501,8 +501,10 @@ export class Scheduler {
     if (reason !== 'timeout') this.timers.cancel(task.timeout);
     task.woken = reason;
     task.state = 'runnable';
-    // Woken before it has come back to the loop, by what onSleep() let go: the loop queues it as one that yielded.
-    if (task !== this.cpu.current) this.runnable.push(task);
+    // Woken before it has come back to the loop, by what onSleep() let go: the loop queues it as one that yielded, but
+    // it was for something.
+    if (task === this.cpu.current) this.noteProgress();
+    else this.runnable.push(task);
   }
 
   private readonly sleepOver = (task: Task): void => {

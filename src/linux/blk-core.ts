@@ -95,7 +95,7 @@ export function createBlkCore(k: Linux) {
   function blk_queue_bio(queue: RequestQueue, bio: Bio): Sleeps<void> {
     if (k.split.bio_split_point(queue, bio) > 0 || k.bounce.bounce_needed(queue, bio))
       return fitAndQueue(queue, bio);
-    return queueFitting(queue, bio) ? k.ready.with(undefined) : waitAndQueue(queue, bio);
+    return queueFitting(queue, bio) ? k.ready.with(undefined, 'blk_queue_bio') : waitAndQueue(queue, bio);
   }
 
   function* fitAndQueue(queue: RequestQueue, bio: Bio): Sleeps<void> {
@@ -248,7 +248,7 @@ export function createBlkCore(k: Linux) {
       const may = gfpflags_allow_blocking(gfp);
       if (may) k.cpu.mightSleep('blk_get_request');
       const rq = tryGet(q, rw, sync, null) ?? (may ? null : -ENOMEM);
-      return rq === null ? waitForEmpty(q, rw, sync) : k.ready.with(asEmpty(rq, rw));
+      return rq === null ? waitForEmpty(q, rw, sync) : k.ready.with(asEmpty(rq, rw), 'blk_get_request');
     },
 
     /** Gives a request back; any context, the lock not held. */

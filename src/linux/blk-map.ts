@@ -257,12 +257,13 @@ export function createBlkMap(k: Linux) {
       mustRequest(rq, 'blk_rq_map_user_iov');
       k.cpu.mightSleep('blk_rq_map_user_iov');
       rq.map_error = 0;
-      if (!iter_is_iovec(iter)) return k.ready.with(fail(rq, -EINVAL));
+      if (!iter_is_iovec(iter)) return k.ready.with(fail(rq, -EINVAL), 'blk_rq_map_user_iov');
       const { biotail } = rq;
       const i = (iters.pop() ?? new IovIter()).assign(iter);
       if (map_data !== null || mustCopy(q, iter)) return mapAllCopied(rq, map_data, i, gfp, biotail);
       const error = mapAllTry(rq, i, gfp);
-      return error === null ? mapAllRest(rq, i, gfp, biotail) : k.ready.with(mapped(rq, i, error, biotail));
+      if (error === null) return mapAllRest(rq, i, gfp, biotail);
+      return k.ready.with(mapped(rq, i, error, biotail), 'blk_rq_map_user_iov');
     },
 
     /** As much of an iterator as one bio takes: maps it and moves the iterator. 0 or the real errno. */
@@ -330,7 +331,7 @@ export function createBlkMap(k: Linux) {
         bio_put(first);
         first = next;
       }
-      return k.ready.with(0);
+      return k.ready.with(0, 'blk_rq_unmap_user');
     },
 
     /** Unmaps one bio that is no bounce bio; its last reference is the caller's to drop. */

@@ -123,13 +123,13 @@ export function createSubmit(k: Linux) {
       if (refused <= 0) {
         bio.bi_error = refused;
         k.bio.bio_endio(bio);
-        return k.ready.with(undefined);
+        return k.ready.with(undefined, 'generic_make_request');
       }
       const task = k.current;
       if (task === null) throw new KernelBug('ctx-process', 'needs process context', 'generic_make_request');
       if (task.bio_list !== null) {
         bio_list_add(task.bio_list[0], bio);
-        return k.ready.with(undefined);
+        return k.ready.with(undefined, 'generic_make_request');
       }
       if (bio.bi_next !== null) throw new KernelBug('GMR-06', 'the bio is in a list', 'generic_make_request');
       return makeRequests(task, bio);

@@ -7,7 +7,7 @@ const test = suite('kernel ready');
 test('yield* takes the value without a generator, and one object serves all calls', async () => {
   const { scheduler } = await makeKernel();
   const ready = new Ready();
-  const twice = (value: number): Sleeps<number> => ready.with(2 * value);
+  const twice = (value: number): Sleeps<number> => ready.with(2 * value, 'twice');
   const sum = scheduler.complete('sum', function* () {
     let total = 0;
     for (let i = 0; i < 10; i++) total += yield* twice(i);
@@ -16,10 +16,10 @@ test('yield* takes the value without a generator, and one object serves all call
   assert.is(sum, 90);
 });
 
-test('a call whose yield* was forgotten shows at the next one', () => {
+test('a call whose yield* was forgotten shows at the next one, and is named', () => {
   const ready = new Ready();
-  const forgotten = ready.with(1);
+  const forgotten = ready.with(1, 'guilty');
   assert.ok(forgotten !== null);
-  assertBug('sleep-forgotten', () => ready.with(2));
-  assert.equal(ready.with(3).next(), { done: true, value: 3 });
+  assert.is(assertBug('sleep-forgotten', () => ready.with(2, 'innocent')).where, 'guilty');
+  assert.equal(ready.with(3, 'innocent').next(), { done: true, value: 3 });
 });

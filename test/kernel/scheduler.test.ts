@@ -1,6 +1,7 @@
 import {
   AsyncMediaError,
   describeDeadlock,
+  LIVELOCK_YIELDS,
   Random,
   Scheduler,
   SIGINT,
@@ -397,6 +398,18 @@ test('tasks that only yield to each other are reported as a livelock', () => {
   const report = assertDeadlock(() => scheduler.run());
   assert.is(report.kind, 'livelock');
   assert.equal(report.notes, ['spinner (1) only yields']);
+});
+
+test('sleepers that are woken as they fall asleep are no livelock, however often', () => {
+  const { scheduler } = make();
+  const queue = new WaitQueue('plug');
+  const options = { what: 'what it keeps back itself' };
+  scheduler.onSleep = () => void scheduler.wakeAll(queue);
+  let sleeps = 0;
+  scheduler.complete('reader', function* () {
+    for (; sleeps < LIVELOCK_YIELDS + 10; sleeps++) yield scheduler.park(queue, options);
+  });
+  assert.is(sleeps, LIVELOCK_YIELDS + 10);
 });
 
 test('ctx-sleep sleeping in a timer, in atomic context, with interrupts off or outside of tasks is a bug', () => {
