@@ -114,6 +114,20 @@ test('BRFP-01 buffers that are up to date are not read, and those that are mappe
   assert.ok(buffer_uptodate(first) && page.has(PG_uptodate));
 });
 
+test('BRFP-01 a buffer that is up to date needs no block', async () => {
+  const { linux, device, file, readPage } = await rig({ blocks: run(0, 4) });
+  const page = readPage(0);
+  file.calls.length = 0;
+  device.take();
+  for (const bh of buffersOf(page)) clear_buffer_mapped(bh);
+  page.clear(PG_uptodate);
+  inTask(linux, function* () {
+    yield* linux.lock_page(page);
+    yield* linux.block_read_full_page(page, file.get_block);
+  });
+  assert.equal([file.calls, device.take(), page.has(PG_uptodate)], [[], [], true]);
+});
+
 test('BRFP-02 a hole is zeros and up to date', async () => {
   const { device, file, readPage } = await rig({ blocks: [0, null, 2, null] });
   const page = readPage(0);
@@ -214,6 +228,20 @@ test('BRFP-04 one buffer that cannot be read: the others are up to date, the pag
   assert.is(file.contents(0)[3], 3);
 });
 
+test('BRFP-04 with the error flag set a page is not up to date, though all of its buffers are', async () => {
+  const { linux, file, readPage } = await rig({ blocks: run(0, 4) });
+  const page = readPage(0);
+  for (const bh of buffersOf(page)) bh.b_state = 0;
+  page.clear(PG_uptodate);
+  page.set(PG_error);
+  inTask(linux, function* () {
+    yield* linux.lock_page(page);
+    yield* linux.block_read_full_page(page, file.get_block);
+  });
+  assert.ok(buffersOf(page).every(buffer_uptodate));
+  assert.equal([page.has(PG_uptodate), page.has(PG_locked)], [false, false]);
+});
+
 // ---- submit_bh
 
 function stray(linux: LinuxApi, device: MemoryDevice, block: number): BufferHead {
@@ -271,13 +299,14 @@ test('BRFP-05 a write across the end is cut too, and what lies wholly beyond fai
   const { linux, device } = await rig({ blocks: [] });
   device.nr_sects = 2 * 20 + 1;
   const ends: boolean[] = [];
-  for (const block of [20, 21]) {
+  for (const block of [20, 21, 22]) {
+    if (block === 22) device.nr_sects = 2 * 22; // where it begins the device ends
     const bh = stray(linux, device, block);
     bh.b_end_io = (_bh, uptodate) => void ends.push(uptodate);
     linux.trylock_buffer(bh);
     inTask(linux, () => linux.submit_bh(WRITE, bh));
   }
-  assert.equal(ends, [true, false]);
+  assert.equal(ends, [true, false, false]);
   assert.equal([device.bytes[20 * KIB], device.bytes[20 * KIB + 512]], [0xaa, 21]);
 });
 

@@ -187,9 +187,9 @@ function* buffers(rig: Rig, bytes: Uint8Array): Sleeps<[string, DmIoMemory, () =
     });
   });
   const whole = pageList(rig, bytes, 1024);
-  const bio = must(linux.bio_kmalloc(GFP_KERNEL, whole.pages.length));
-  for (const page of whole.pages) linux.bio_add_page(bio, page, PAGE_SIZE, 0);
-  linux.bio_advance(bio, 1024); // the bio's position is where the data begins
+  const bio = must(linux.bio_kmalloc(GFP_KERNEL, 1 + whole.pages.length));
+  for (const page of [must(pages[0]), ...whole.pages]) linux.bio_add_page(bio, page, PAGE_SIZE, 0);
+  linux.bio_advance(bio, PAGE_SIZE + 1024); // the bio's position is where the data begins
   const area = must(yield* linux.vmalloc(bytes.length + 2 * PAGE_SIZE));
   linux.vwrite(bytes, area + 2560, bytes.length);
   const kmem = must(yield* linux.kmalloc(bytes.length + 512, GFP_KERNEL));
@@ -350,6 +350,7 @@ test('DMIO-09 what ends before dm_io() returns is told before it returns', async
     const req = request(rig.client, REQ_OP_WRITE, listOf(rig, PAGE_SIZE), fn);
     assert.is(yield* rig.linux.dm_io(req, 2, where, null), 0);
     assert.equal(told, [[0, 1]]);
+    assert.ok(device.got.every(({ flags }) => (flags & REQ_SYNC) === 0));
   });
 });
 

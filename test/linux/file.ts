@@ -162,6 +162,7 @@ export class TestFile {
     for (const index of indexes) {
       const page = must(this.#linux.kernel.allocator.alloc({ tag: 'cache' }));
       page.index = index;
+      this.#linux.kernel.memory.fill(page.phys, 0xa5, PAGE_SIZE); // somebody had it before
       list.add(page);
     }
     return list;

@@ -15,6 +15,7 @@ import {
   VM_READ,
   VM_WRITE,
   type Vma,
+  type VmaOps,
 } from '../../src/kernel/index.ts';
 import {
   EFAULT,
@@ -215,6 +216,18 @@ test('GUP-20 FOLL_DUMP gives up where there are only zeros, without allocating',
     const huge = BASE + 16 * PAGE_SIZE;
     yield* mm.mmap({ address: huge, length: 4 * PAGE_SIZE, prot: RW, huge: true });
     assert.is(yield* gup(linux, mm, huge, 4, PINNED | FOLL_DUMP), -EFAULT);
+    let asked = 0;
+    const ops: VmaOps = {
+      *fault() {
+        asked++;
+        return VM_FAULT_OOM;
+      },
+    };
+    const own = BASE + 64 * PAGE_SIZE;
+    yield* mm.mmap({ address: own, length: PAGE_SIZE, prot: RW, ops });
+    // What has a fault operation of its own is no hole before that was asked.
+    assert.is(yield* gup(linux, mm, own, 1, PINNED | FOLL_DUMP), -ENOMEM);
+    assert.is(asked, 1);
   });
   withFile(linux, 1, function* (mm, file) {
     yield* mm.mmap({ address: BASE, length: PAGE_SIZE, prot: RW, file });

@@ -10,11 +10,14 @@ import {
   type Sleeps,
   VM_EXEC,
   VM_FAULT_HWPOISON,
+  VM_FAULT_HWPOISON_LARGE,
   VM_FAULT_NOPAGE,
   VM_FAULT_OOM,
   VM_FAULT_SIGBUS,
   VM_FAULT_SIGSEGV,
+  VM_IO,
   VM_MAYWRITE,
+  VM_PFNMAP,
   VM_READ,
   VM_WRITE,
   type Vma,
@@ -39,7 +42,7 @@ import { diskFile } from '../kernel/files.ts';
 import { assert, suite } from '../run/suite.ts';
 import { assertBug, boot } from './help.ts';
 import { areaAt, counts, gup, type Pages, PINNED, pfns, putAll, WRITTEN } from './pinner.ts';
-import { asUser, BASE, map, pageAt, RW } from './user.ts';
+import { asUser, BASE, map, pageAt, poke, RW } from './user.ts';
 
 const test = suite('get_user_pages');
 
@@ -141,6 +144,18 @@ test('GUP-06 what the area allows decides, by force what it may become', async (
       assert.is(yield* gup(linux, mm, BASE, 1, FOLL_GET | flags), -EFAULT); // VM_IO | VM_PFNMAP
     }
     assert.is(yield* gup(linux, mm, 0x40000000, 1, FOLL_GET), -EFAULT); // no area
+    // Even where there is a page that could be pinned.
+    const other = BASE + 16 * PAGE_SIZE;
+    yield* map(mm, other, 1);
+    yield* poke(linux, mm, other, Uint8Array.of(1));
+    for (const flag of [VM_IO, VM_PFNMAP]) {
+      areaAt(mm, other).flags |= flag;
+      assert.is(yield* gup(linux, mm, other, 1, PINNED), -EFAULT);
+      areaAt(mm, other).flags &= ~flag;
+    }
+    const pages: Pages = [];
+    assert.is(yield* gup(linux, mm, other, 1, PINNED, pages), 1);
+    putAll(linux, pages);
   });
 });
 
@@ -244,6 +259,7 @@ for (const [name, fault, flags, error] of [
   ['OOM before all others', VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_HWPOISON, FOLL_HWPOISON, -ENOMEM],
   ['HWPOISON', VM_FAULT_HWPOISON, 0, -EFAULT],
   ['HWPOISON with its flag, before SIGBUS', VM_FAULT_HWPOISON | VM_FAULT_SIGBUS, FOLL_HWPOISON, -EHWPOISON],
+  ['HWPOISON_LARGE', VM_FAULT_HWPOISON_LARGE, FOLL_HWPOISON, -EHWPOISON],
   ['SIGBUS', VM_FAULT_SIGBUS, FOLL_HWPOISON, -EFAULT],
   ['SIGSEGV', VM_FAULT_SIGSEGV, 0, -EFAULT],
 ] as const) {

@@ -77,6 +77,19 @@ test('SG-01 vecs that touch share a segment, others do not', async () => {
   ]);
 });
 
+test('SG-01 a vec that ends where the one before it begins does not touch it', async () => {
+  const { linux, q, rq, page } = await boot();
+  const vecs: readonly Vec[] = [
+    [17, 0, 4096],
+    [16, 0, 4096],
+    [16, 0, 4096],
+  ];
+  assert.equal(
+    map(linux, q, rq, bioOf(page, vecs)),
+    vecs.map(([pfn]) => [pfn * 4096, 4096]),
+  );
+});
+
 test('SG-01 without clustering every vec is a segment', async () => {
   const { linux, q, rq, page } = await boot();
   q.limits.cluster = false;
@@ -155,6 +168,16 @@ test('SG-02 with a virt boundary any offset of the next vec, or end of the previ
   linux.blk_queue_virt_boundary(q, 511);
   assert.is(gap([16, 0, 512], 0), false);
   assert.is(gap([16, 0, 4096], 512), true); // aligned to the boundary, and still not in-page offset 0
+});
+
+test('SG-02 between two bios it is where the one ends and the other begins', async () => {
+  const { linux, q, page } = await boot();
+  linux.blk_queue_virt_boundary(q, 4095);
+  const gap = (previous: Vec, next: Vec): boolean =>
+    linux.bio_gap(q, bioOf(page, [[16, 0, 4096], previous]), bioOf(page, [next]));
+  assert.is(gap([18, 0, 4096], [20, 0, 512]), false);
+  assert.is(gap([18, 0, 512], [20, 0, 4096]), true);
+  assert.is(gap([18, 0, 4096], [20, 512, 512]), true);
 });
 
 test('SG-03 all bios of a request are mapped, segments going on from one to the next', async () => {

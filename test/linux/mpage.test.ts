@@ -288,6 +288,12 @@ test('MPAGE-07 a get_block that fails', async () => {
   assert.equal(file.contents(1), [4, 'hole', 6, 7]);
 });
 
+test('MPAGE-07 a get_block that fails for the last block of a page: no hole', async () => {
+  const { device, file } = await confusedBy({ blocks: run(0, 12), single: true, errors: { 7: -EIO } });
+  assert.equal(device.take(), ['0-3', '4', '5', '6', '8-11']);
+  assert.equal(file.page(1).flags & (PG_uptodate | PG_error | PG_locked), PG_error);
+});
+
 test('MPAGE-07 a page that has buffers already', async () => {
   const { linux, file, device, mapping, read } = await rig({ blocks: run(0, 4) }, 1024);
   read(0);
@@ -380,6 +386,27 @@ test('MPAGE-11 all pages of a bio share its end, and the bio is put', async () =
   const flags = run(0, 5).map((index) => file.page(index).flags & (PG_uptodate | PG_error | PG_locked));
   assert.equal(flags, [PG_error, PG_error, PG_error, PG_uptodate, PG_uptodate]);
   assert.is(linux.slab_in_use().filter(({ cache }) => cache.startsWith('bio')).length, before);
+});
+
+test('MPAGE-11 the pages of a bio are unlocked from the last to the first', async () => {
+  const { linux, file, device, read } = await rig({ blocks: run(0, 3) });
+  device.hold = true;
+  read(0, 1, 2);
+  const order: number[] = [];
+  const { scheduler } = linux.kernel;
+  for (const index of [1, 0, 2]) {
+    scheduler.spawn(`reader ${index}`, function* () {
+      yield* linux.lock_page(file.page(index));
+      order.push(index);
+      linux.unlock_page(file.page(index));
+    });
+  }
+  scheduler.spawn('disk', function* () {
+    yield* scheduler.delay(1000);
+    device.finish();
+  });
+  scheduler.run();
+  assert.equal(order, [2, 1, 0]);
 });
 
 test('MPAGE-12 what is left is submitted when the call returns', async () => {

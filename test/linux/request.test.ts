@@ -426,6 +426,89 @@ test('a request that has ended does not time out', async () => {
   assert.equal([timeouts, done.length], [0, 1]);
 });
 
+test('requests that time out at the same moment all do, and later ones later', async () => {
+  const { linux, q, disk, run, scheduler } = await boot();
+  const times: number[] = [];
+  linux.blk_queue_rq_timeout(q, 5000);
+  linux.blk_queue_softirq_done(q, (rq) => linux.blk_end_request_all(rq, -ETIMEDOUT));
+  linux.blk_queue_rq_timed_out(q, () => {
+    times.push(scheduler.now());
+    return BLK_EH_HANDLED;
+  });
+  const ends: number[] = [];
+  run(function* () {
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 0, 1, ends));
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 100, 1, ends));
+    yield* scheduler.delay(2000);
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 200, 1, ends));
+    yield* scheduler.delay(20000);
+  });
+  assert.equal(times, [5000, 5000, 7000]);
+  assert.equal(ends, [-ETIMEDOUT, -ETIMEDOUT, -ETIMEDOUT]);
+});
+
+test('a request with less time than those before it times out before them', async () => {
+  const { linux, q, disk, run, scheduler } = await boot();
+  const times: [number, number][] = [];
+  const limits = [9000, 3000];
+  linux.blk_queue_prep_rq(q, (_q, rq) => {
+    rq.timeout = limits.shift() ?? 0;
+    return BLKPREP_OK;
+  });
+  linux.blk_queue_softirq_done(q, (rq) => linux.blk_end_request_all(rq, -ETIMEDOUT));
+  linux.blk_queue_rq_timed_out(q, (rq) => {
+    times.push([rq.__sector, scheduler.now()]);
+    return BLK_EH_HANDLED;
+  });
+  run(function* () {
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 0, 1, []));
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 100, 1, []));
+    yield* scheduler.delay(20000);
+  });
+  assert.equal(times, [
+    [100, 3000],
+    [0, 9000],
+  ]);
+});
+
+test('no time passes for a request that has ended or was put back', async () => {
+  const { linux, q, disk, started, run, scheduler } = await boot();
+  let timeouts = 0;
+  linux.blk_queue_rq_timeout(q, 5000);
+  linux.blk_queue_rq_timed_out(q, () => ++timeouts);
+  const rq = run(function* () {
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 0, 1, []));
+    linux.blk_stop_queue(q);
+    return started[0] as Request;
+  });
+  const requeue = q.queue_lock.lockIrqSave();
+  linux.blk_requeue_request(q, rq);
+  q.queue_lock.unlockIrqRestore(requeue);
+  scheduler.run();
+  assert.equal([scheduler.now(), timeouts], [0, 0]);
+  const restart = q.queue_lock.lockIrqSave();
+  linux.blk_start_queue(q);
+  q.queue_lock.unlockIrqRestore(restart);
+  linux.blk_end_request_all(rq, 0);
+  scheduler.run();
+  assert.equal([scheduler.now(), timeouts], [0, 0]);
+});
+
+test('what prep_rq_fn prepared is undone once, at the end of the request', async () => {
+  const { linux, q, disk, started, run } = await boot();
+  const calls: string[] = [];
+  linux.blk_queue_prep_rq(q, () => {
+    calls.push('prep');
+    return BLKPREP_OK;
+  });
+  linux.blk_queue_unprep_rq(q, () => void calls.push('unprep'));
+  run(function* () {
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 0, 1, []));
+  });
+  linux.blk_end_request_all(started[0] as Request, 0);
+  assert.equal(calls, ['prep', 'unprep']);
+});
+
 test('synchronous writes are counted with the reads', async () => {
   const { linux, q, disk, run } = await boot();
   run(function* () {

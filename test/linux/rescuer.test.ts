@@ -82,6 +82,24 @@ test('RSC-01 DLK-01 with a bio waiting in the list, an exhausted set is rescued 
   assert.is(linux.kernel.scheduler.now(), 0); // rescued, not polled
 });
 
+test('RSC-01 in sorted order a bio that waits behind what is submitted meanwhile counts, too', async () => {
+  const linux = await boot({ submission: 'sorted' });
+  const bs = setOf(linux, 1);
+  const lower = sink(linux);
+  const middle = new TestDevice('middle');
+  middle.q.make_request_fn = function* (_q, bio) {
+    yield* linux.generic_make_request(yield* child(linux, bs, lower, 2));
+    linux.bio_endio(bio);
+  };
+  const above = setOf(linux, 1, 8);
+  underMakeRequest(linux, function* () {
+    yield* linux.generic_make_request(yield* child(linux, above, middle, 0));
+    yield* linux.generic_make_request(yield* child(linux, bs, lower, 1));
+  });
+  assert.equal(lower.got.length, 2);
+  assert.is(kicked(linux, bs), true);
+});
+
 test('RSC-01 with an empty list the allocation waits as usual', async () => {
   const linux = await boot();
   const bs = setOf(linux, 1);

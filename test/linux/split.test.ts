@@ -206,6 +206,21 @@ test('SPL-03 inside a vec only where a segment is left for its front', async () 
   ]);
 });
 
+test('SPL-03 of a bio that has advanced only what is left is looked at', async () => {
+  const rig = await boot();
+  const { linux, q, pieces } = rig;
+  linux.blk_queue_max_segments(q, 1);
+  inTask(linux, function* () {
+    const bio = yield* pagesBio(rig, 2);
+    linux.bio_advance(bio, 512);
+    assert.is(yield* linux.submit_bio_wait(bio), 0);
+  });
+  assert.equal(pieces, [
+    [1, 7, 1],
+    [8, 8, 1],
+  ]);
+});
+
 test('SPL-03 vecs that touch are one segment, as long as the limits of a segment let them', async () => {
   const rig = await boot();
   const { linux, q, disk, pieces } = rig;
@@ -349,7 +364,7 @@ test('SPL-05 a write-same is cut at its own limit', async () => {
   );
 });
 
-test('SPL-06 pieces come from the set of the queue, without I/O to get memory, and go back there', async () => {
+test('SPL-06 pieces come from the set of the queue, and go back there', async () => {
   const rig = await boot();
   const { linux, q } = rig;
   linux.blk_queue_max_segments(q, 1);
@@ -363,6 +378,21 @@ test('SPL-06 pieces come from the set of the queue, without I/O to get memory, a
   assert.is(cut(rig, 8).length, 8);
   assert.equal(seen, new Array(7).fill(true));
   assert.is(bio_pool.curr_nr, bio_pool.min_nr);
+});
+
+test('SPL-06 pieces are allocated with NOIO', async () => {
+  const rig = await boot();
+  const { linux, q } = rig;
+  linux.blk_queue_max_segments(q, 1);
+  const { bio } = linux.kernel;
+  const { bio_split } = bio;
+  const masks: number[] = [];
+  bio.bio_split = (whole, sectors, gfp, bs) => {
+    masks.push(gfp);
+    return bio_split(whole, sectors, gfp, bs);
+  };
+  assert.is(cut(rig, 3).length, 3);
+  assert.equal(masks, [GFP_NOIO, GFP_NOIO]);
 });
 
 test('SPL-06 with memory exhausted and a set of two, a bio of many pieces still gets on', async () => {

@@ -83,6 +83,21 @@ test('GMR-01 fault injection: -EIO, in the order of the plan', async () => {
   assert.equal(ends, [0, -EIO, 0, -EIO]);
 });
 
+test('GMR-01 what is refused before, for its place or for want of a queue, is not counted by fault injection', async () => {
+  const linux = await boot();
+  const device = sink(linux);
+  device.nr_sects = 100;
+  const gone = sink(linux, 'gone');
+  gone.queue = null;
+  const plan = linux.kernel.faults.make_request;
+  plan.set({ every: 2 });
+  assert.is(endOf(linux, bioAt(linux, device, 99, 2)), -EIO);
+  assert.is(endOf(linux, bioAt(linux, gone, 0, 1)), -EIO);
+  assert.is(plan.calls, 0);
+  assert.is(endOf(linux, bioAt(linux, device, 0, 1)), 0);
+  assert.is(plan.calls, 1);
+});
+
 test('GMR-01 a bio for a partition goes to its disk, checked against both', async () => {
   const linux = await boot();
   const disk = sink(linux, 'sda');
@@ -267,6 +282,30 @@ test('GMR-20 sorted submission finishes the lower device first', async () => {
   assert.equal(await stacked('sorted'), ['T(0,24)', 'L(0,8)', 'T(8,16)', 'L(8,8)', 'T(16,8)', 'L(16,8)']);
 });
 
+test('GMR-20 what is submitted meanwhile goes before what waited already', async () => {
+  const linux = await boot({ submission: 'sorted' });
+  const lower = sink(linux);
+  const calls: string[] = [];
+  const device = (name: string, children: readonly TestDevice[]): TestDevice => {
+    const made = new TestDevice(name);
+    made.q.make_request_fn = function* (_q, bio) {
+      calls.push(name);
+      for (const child of children) yield* linux.generic_make_request(bioAt2(child));
+      linux.bio_endio(bio);
+    };
+    return made;
+  };
+  const bioAt2 = (to: TestDevice): Bio => {
+    const bio = must(linux.bio_kmalloc(GFP_KERNEL, 0));
+    bio.bi_bdev = to;
+    bio.bi_iter.bi_size = 512;
+    return bio;
+  };
+  const top = device('top', [device('first', [device('below the first', [lower])]), device('second', [])]);
+  inTask(linux, () => linux.generic_make_request(bioAt2(top)));
+  assert.equal(calls, ['top', 'first', 'below the first', 'second']);
+});
+
 test('GMR-08 a dying queue ends the bio with -EIO, and the next one goes on', async () => {
   const linux = await boot();
   const [dying, alive] = [sink(linux, 'dying'), sink(linux, 'alive')];
@@ -304,6 +343,19 @@ test('GMR-09 submit_bio counts sectors, generic_make_request does not', async ()
   submit(REQ_OP_DISCARD, 100);
   endOf(linux, bioAt(linux, device, 0, 50));
   assert.equal({ ...vm_events }, { pgpgin: 3, pgpgout: 9 });
+});
+
+test('GMR-09 a stacking driver that hands on by submit_bio is counted twice', async () => {
+  const linux = await boot();
+  const lower = sink(linux);
+  const upper = new TestDevice('upper');
+  upper.q.make_request_fn = function* (_q, bio) {
+    bio.bi_bdev = lower;
+    yield* linux.submit_bio(bio);
+  };
+  const bio = bioAt(linux, upper, 0, 8);
+  inTask(linux, () => linux.submit_bio(bio));
+  assert.equal({ ...linux.vm_events }, { pgpgin: 0, pgpgout: 16 });
 });
 
 test('GMR-10 without a reference the bio may be gone when submit returns', async () => {
