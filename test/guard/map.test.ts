@@ -341,6 +341,7 @@ pair(
   },
   ({ linux, dev, page }) => {
     linux.dma_map_single(dev, page().phys, 512, DMA_FROM_DEVICE, THERE);
+    linux.dma_map_single(dev, 0x100, 512, DMA_TO_DEVICE, THERE); // the device only reads it
   },
 );
 

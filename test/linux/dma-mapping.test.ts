@@ -117,6 +117,7 @@ test('DMA-03 only what reaches beyond the mask is bounced', async () => {
   linux.dma_set_mask(dev, phys + 2 ** 24 - 1);
   dev.dma_mask = phys + 511;
   assert.is(linux.dma_map_single(dev, phys, 512, DMA_TO_DEVICE), phys);
+  assert.is.not(linux.dma_map_single(dev, phys, 513, DMA_TO_DEVICE), phys); // its last byte is out of reach
   dev.dma_mask = DMA_BIT_MASK(32);
   const addr = linux.dma_map_page(dev, high(), 0, 512, DMA_TO_DEVICE);
   assert.ok(addr < GIB4);
@@ -204,6 +205,15 @@ test('DMA-05 slots are 2 KiB, taken next-fit and wrapping once', async () => {
   for (let i = 5; i < slots; i++) map(1);
   assert.is(map(1), start); // round the end to the free one
   assert.is(linux.swiotlb_usage().used, slots);
+});
+
+test('DMA-05 a run that does not fit before the end is searched from the beginning', async () => {
+  const { linux, dev, high } = await boot();
+  const page = high(1);
+  const map = (size: number) => linux.dma_map_page(dev, page, 0, size, DMA_TO_DEVICE);
+  const addrs = Array.from({ length: POOL / 2048 - 2 }, () => map(1));
+  for (const addr of addrs.slice(0, 4)) linux.dma_unmap_page(dev, addr, 1, DMA_TO_DEVICE);
+  assert.is(map(8192), addrs[0]);
 });
 
 test('DMA-05 more than a page starts at a page', async () => {

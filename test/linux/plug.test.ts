@@ -320,11 +320,12 @@ test('what is kept back becomes a part of a request that waits already', async (
   const disk = rig.makeDisk('a');
   inTask(linux, function* () {
     linux.blk_stop_queue(disk.queue);
-    yield* send(rig, disk, 0);
     const plug = new BlkPlug();
     linux.blk_start_plug(plug);
     yield* send(rig, disk, 8);
     yield* send(rig, disk, 32);
+    const other = linux.kernel.scheduler.spawn('other', () => send(rig, disk, 0));
+    while (other.state !== 'dead') yield* linux.kernel.scheduler.yieldNow();
     linux.blk_finish_plug(plug);
     start(rig, disk.queue);
   });
