@@ -9,6 +9,7 @@ export function findDeadlock(
   now: number,
   tasks: Iterable<Task>,
   notes: readonly string[],
+  remarkOn: ((task: Task) => string | null) | null,
 ): DeadlockReport {
   const blocked: Task[] = [];
   const livelocked: string[] = [];
@@ -21,7 +22,7 @@ export function findDeadlock(
     now,
     tasks: blocked.map(describe),
     cycle: findCycle(blocked),
-    notes: [...notes, ...livelocked],
+    notes: [...notes, ...livelocked, ...blocked.flatMap((task) => remarkOn?.(task) ?? [])],
   };
 }
 

@@ -48,7 +48,7 @@ export interface DeadlockReport {
   readonly tasks: readonly BlockedTask[];
   /** Names of tasks that wait for each other in a circle, the first repeated at the end; empty when there is none. */
   readonly cycle: readonly string[];
-  /** What else may explain it: an interrupt line that is switched off, a line stuck high. */
+  /** What else may explain it: an interrupt line that is switched off or stuck, what a blocked task keeps to itself. */
   readonly notes: readonly string[];
 }
 
@@ -77,8 +77,9 @@ export function describeDeadlock(report: DeadlockReport): string {
   for (const task of report.tasks) {
     const polls = task.polls ? ', wakes only to poll' : '';
     const wakers = task.wakers === null ? '' : `, to be woken by ${task.wakers}`;
+    const where = task.queue === task.what ? '' : ` on ${task.queue}`;
     lines.push(
-      `  ${task.name} (${task.pid}) waits for ${task.what} on ${task.queue} since ${task.since} ns${polls}${wakers}`,
+      `  ${task.name} (${task.pid}) waits for ${task.what}${where} since ${task.since} ns${polls}${wakers}`,
     );
   }
   if (report.cycle.length > 0) lines.push(`  circle: ${report.cycle.join(' -> ')}`);

@@ -78,6 +78,8 @@ export class Scheduler {
 
   /** Told of a task that has just gone to sleep, before anybody else runs: it may let go what others wait for. */
   onSleep: ((task: Task) => void) | null = null;
+  /** Asked for a deadlock report: what a blocked task keeps that others, or itself, may wait for; null: nothing. */
+  remarkOn: ((task: Task) => string | null) | null = null;
 
   private readonly interrupts: InterruptSource | null;
   private readonly yieldNs: number;
@@ -425,7 +427,7 @@ export class Scheduler {
     this.runnable.push(task);
     if (++this.yieldsInRow < LIVELOCK_YIELDS) return;
     this.yieldsInRow = 0;
-    throw new DeadlockError(findDeadlock('livelock', this.platform.now(), this.tasks.values(), this.notes()));
+    throw new DeadlockError(this.report('livelock'));
   }
 
   private fireTimers(): boolean {
@@ -489,7 +491,11 @@ export class Scheduler {
 
   /** Who waits for what, now; `run` throws it when nothing can change it. */
   deadlock(): DeadlockReport {
-    return findDeadlock('deadlock', this.platform.now(), this.tasks.values(), this.notes());
+    return this.report('deadlock');
+  }
+
+  private report(kind: DeadlockReport['kind']): DeadlockReport {
+    return findDeadlock(kind, this.platform.now(), this.tasks.values(), this.notes(), this.remarkOn);
   }
 
   private notes(): string[] {

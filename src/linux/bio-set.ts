@@ -109,20 +109,26 @@ export function createBioSet(k: Linux) {
     if (slab.refcount === 0) bioSlabs.delete(slab.size);
   }
 
+  /** mempool_create_slab_pool() with a name that says whose the pool is. */
+  function createPool<T extends object>(name: string, size: number, slab: KmemCache<T>): Mempool<T> | null {
+    const alloc = (gfp: number): T | null => kmem_cache_alloc(slab, gfp);
+    return k.mempool.mempool_create(size, alloc, (element) => kmem_cache_free(slab, element), { name });
+  }
+
   function createSet(pool_size: number, front_pad: number, vecs: boolean): BioSet | null {
     k.mightSleep('bioset_create');
     mustCount(front_pad, 'the bytes in front', 'bioset_create', UINT_MAX);
     const bio_slab = findSlab(front_pad);
     if (bio_slab === null) return null;
-    const bio_pool = k.mempool.mempool_create_slab_pool(pool_size, bio_slab);
-    const bvec_pool = vecs ? k.mempool.mempool_create_slab_pool(pool_size, bvecSlab(BVEC_MAX_CLASS)) : null;
+    const name = `bioset ${setNames.next++}`;
+    const bio_pool = createPool(`bios of ${name}`, pool_size, bio_slab);
+    const bvec_pool = vecs ? createPool(`vecs of ${name}`, pool_size, bvecSlab(BVEC_MAX_CLASS)) : null;
     if (bio_pool === null || (vecs && bvec_pool === null)) {
       k.mempool.mempool_destroy(bio_pool);
       k.mempool.mempool_destroy(bvec_pool);
       putSlab(bio_slab);
       return null;
     }
-    const name = `bioset ${setNames.next++}`;
     const rescue_workqueue = new WorkQueue(k.scheduler, name);
     return new BioSet({ name, front_pad, bio_slab, bio_pool, bvec_pool, rescue_workqueue }, rescue);
   }

@@ -35,7 +35,9 @@ export function createBlkCore(k: Linux) {
   // ---- the requests of a queue
 
   function makeRequest(q: RequestQueue): Request {
-    return new Request(q, new Completion(k.scheduler, `request on queue ${q.id}`));
+    const rq = new Request(q, new Completion(k.scheduler, `request on queue ${q.id}`));
+    rq.wait.queue.wakers = () => `the driver, which has ${rq.queued ? 'not taken' : 'started'} it`;
+    return rq;
   }
 
   /** A clean request with one reference; null when all of its class are in use. */

@@ -502,6 +502,7 @@ export function createDmIo(k: Linux) {
         return 0;
       }
       const done = new Completion(k.scheduler, 'dm_io');
+      done.queue.wakers = () => `the end of its bios for ${where.map(({ bdev }) => bdev.bd_name).join(', ')}`;
       let failed: ConstErrorBits = NO_ERRORS;
       const wake = (error_bits: ConstErrorBits): void => {
         failed = error_bits;

@@ -56,7 +56,7 @@ import { createSlab } from './slab.ts';
 import { createSplit } from './split.ts';
 import { createSubmit } from './submit.ts';
 import { createSwiotlb, type SwiotlbOptions } from './swiotlb.ts';
-import { LinuxTask } from './task.ts';
+import { LinuxTask, remarkOnTask } from './task.ts';
 import { LinuxTrace } from './trace.ts';
 import { createVmalloc } from './vmalloc.ts';
 
@@ -237,6 +237,7 @@ export class LinuxCore implements KernelBase {
     this.cpu = base.cpu;
     this.interrupts = base.interrupts;
     this.scheduler = base.scheduler;
+    this.scheduler.remarkOn = remarkOnTask;
     this.frames = base.frames;
     this.allocator = base.allocator;
     this.locks = base.locks;

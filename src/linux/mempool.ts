@@ -65,7 +65,9 @@ export class Mempool<T extends Element = object> {
     this.free = free;
     this.wait = new WaitQueue(`mempool ${name}`);
     this.wait.wakers = () =>
-      this.outstanding === 0 ? null : `who frees one of ${this.outstanding} elements of ${name}`;
+      this.outstanding === 0
+        ? null
+        : `who frees ${this.outstanding === 1 ? 'the one element' : `one of ${this.outstanding} elements`} of ${name}`;
   }
 
   /** What the reserve holds now. */

@@ -19,7 +19,7 @@ import {
 } from './bio-struct.ts';
 import { EIO, EOPNOTSUPP } from './errno.ts';
 import type { Linux } from './kernel.ts';
-import type { LinuxTask } from './task.ts';
+import { type LinuxTask, nameOfBio } from './task.ts';
 
 /** What submit_bio() has counted: the events of /proc/vmstat, in sectors of 512 bytes. */
 export interface VmEvents {
@@ -149,6 +149,7 @@ export function createSubmit(k: Linux) {
     *submit_bio_wait(bio: Bio): Sleeps<number> {
       mustBio(bio, 'submit_bio_wait');
       const done = new Completion(k.scheduler, 'submit_bio_wait');
+      done.queue.wakers = () => `the end of ${nameOfBio(bio)}`;
       bio.bi_private = done;
       bio.bi_end_io = () => done.complete();
       bio.bi_opf |= REQ_SYNC;

@@ -185,7 +185,7 @@ test('POOL-04 POOL-07 DLK-12 waiting for what never comes is reported as a deadl
     }),
   );
   assert.is(report.tasks[0]?.polls, true);
-  assert.match(report.tasks[0]?.wakers ?? '', '1 elements');
+  assert.match(report.tasks[0]?.wakers ?? '', 'the one element');
 });
 
 test('POOL-05 the element returned last is handed out first, as it was left', async () => {

@@ -1,6 +1,6 @@
 // The rescuer of bio sets, and the deadlocks that it breaks and does not break.
 
-import type { DeadlockReport, Sleeps } from '../../src/kernel/index.ts';
+import { type DeadlockReport, describeDeadlock, type Sleeps } from '../../src/kernel/index.ts';
 import {
   type Bio,
   type BioSet,
@@ -393,4 +393,15 @@ test('DLK-09 the lower driver, run by the rescuer, allocates from the set that i
     report.tasks.map(({ name }) => name),
     ['test', bs.name],
   );
+  const [test, rescuer] = report.tasks;
+  const pool = `mempool bios of ${bs.name}`;
+  const owner = `who frees the one element of bios of ${bs.name}`;
+  const waits = `waits for an element of a memory pool on ${pool} since 0 ns, wakes only to poll, to be woken by ${owner}`;
+  const under = 'is under a make_request function; until that returns no bio waits';
+  assert.equal(describeDeadlock(report).split('\n').slice(1), [
+    `  test (${test?.pid}) ${waits}`,
+    `  ${bs.name} (${rescuer?.pid}) ${waits}`,
+    `  note: test (${test?.pid}) ${under}`,
+    `  note: ${bs.name} (${rescuer?.pid}) ${under}`,
+  ]);
 });

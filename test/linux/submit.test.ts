@@ -422,5 +422,9 @@ test('LIFE-21 DLK-07 submit_bio_wait under make_request waits for ever', async (
   };
   const bio = bioAt(linux, upper, 0, 8);
   const report = assertDeadlock(() => inTask(linux, () => linux.submit_bio(bio)));
-  assert.is(report.tasks[0]?.what, 'submit_bio_wait');
+  const [task] = report.tasks;
+  const nested = 'the bio for sink, sector 0';
+  assert.equal([task?.what, task?.wakers], ['submit_bio_wait', `the end of ${nested}`]);
+  const under = `test (${task?.pid}) is under a make_request function; until that returns these wait: ${nested}`;
+  assert.equal(report.notes, [under]);
 });
