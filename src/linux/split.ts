@@ -36,12 +36,9 @@ class Front {
   start = 0;
   end = 0;
   endOffset = 0;
-  /** Whether the last vec is to be bounced: its page is not the one that the device will see. */
-  bounces = false;
 
   clear(): void {
     this.vecs = this.segments = this.sectors = this.firstBytes = this.bytes = 0;
-    this.bounces = false;
   }
 
   /** SG-01: whether `bytes` bytes at `start` go on in the last segment. */
@@ -109,10 +106,9 @@ export function createSplit(k: Linux) {
         if (inside > 0 && front.segments < limits.max_segments) front.add(vec, done, inside, true);
         if (front.sectors > 0) return whole(q);
       }
-      // Pages that are neighbours have bounce pages that are not.
-      const bounces = k.bounce.bounce_vec(q, bio, vec);
-      const newSegment = bounces || front.bounces || !front.continues(limits, startOf(vec) + done, bytes);
-      front.bounces = bounces;
+      // Pages that are neighbours have bounce pages that are not; and behind a page that bounces only such ones do.
+      const together = front.continues(limits, startOf(vec) + done, bytes);
+      const newSegment = !together || k.bounce.bounce_vec(q, bio, vec);
       if (newSegment && front.segments === limits.max_segments) return whole(q);
       front.add(vec, done, bytes, newSegment);
     }
