@@ -78,6 +78,8 @@ export class Scheduler {
 
   /** Told of a task that has just gone to sleep, before anybody else runs: it may let go what others wait for. */
   onSleep: ((task: Task) => void) | null = null;
+  /** Told of a task whose body has returned; throws when it must not end so. */
+  onEnd: ((task: Task) => void) | null = null;
   /** Asked for a deadlock report: what a blocked task keeps that others, or itself, may wait for; null: nothing. */
   remarkOn: ((task: Task) => string | null) | null = null;
 
@@ -409,6 +411,7 @@ export class Scheduler {
       throw new KernelBug('lock-exit', `ended with ${task.locksHeld} locks held`, task.name);
     const why = this.cpu.whyAtomic();
     if (why !== null) throw new KernelBug('ctx-exit', `ended ${why}`, task.name);
+    this.onEnd?.(task);
     task.exitValue = value;
     this.bury(task);
   }

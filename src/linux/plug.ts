@@ -1,7 +1,7 @@
 // Plugs (block/blk-core.c of 4.8): a task that is about to submit many bios keeps its requests back for a moment, so that
 // neighbours become one request and the driver is called once.
 
-import type { Task } from '../kernel/index.ts';
+import { KernelBug, type Task } from '../kernel/index.ts';
 import type { Bio } from './bio-struct.ts';
 import type { Gendisk, Request, RequestQueue } from './blkdev.ts';
 import { ENODEV } from './errno.ts';
@@ -22,6 +22,12 @@ export function createPlug(k: Linux) {
   function beforeSleep(task: Task): void {
     const plug = (task.local as LinuxTask).plug; // the kernel made it with makeLocal
     if (plug !== null && plug.list.length > 0) flush(plug, true);
+  }
+
+  /** What it keeps would never come to the driver. */
+  function beforeEnd(task: Task): void {
+    if ((task.local as LinuxTask).plug !== null)
+      throw new KernelBug('plug-open', 'ended without blk_finish_plug()', task.name);
   }
 
   function flush(plug: BlkPlug, fromSchedule: boolean): void {
@@ -71,11 +77,15 @@ export function createPlug(k: Linux) {
   }
 
   return {
-    /** Begins to keep the task's requests back. Inside of another plug it does nothing. Process context. */
+    /**
+     * Begins to keep the task's requests back. Inside of another plug it does nothing. Process context.
+     * @throws KernelBug `plug-open` when the task ends without blk_finish_plug()
+     */
     blk_start_plug(plug: BlkPlug): void {
       const task = k.current;
       if (task === null || task.plug !== null) return;
       k.scheduler.onSleep = beforeSleep;
+      k.scheduler.onEnd = beforeEnd;
       plug.list.length = 0;
       task.plug = plug;
     },

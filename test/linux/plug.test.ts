@@ -15,7 +15,7 @@ import {
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
-import { inTask, must } from './help.ts';
+import { assertBug, inTask, must } from './help.ts';
 
 const test = suite('linux plug');
 
@@ -239,6 +239,16 @@ test('a plug inside of a plug does nothing', async () => {
     linux.blk_finish_plug(outer);
   });
   assert.equal(calls, [1]);
+});
+
+test('plug-open a task that ends with its plug is a bug', async () => {
+  const { linux } = await boot();
+  const plug = new BlkPlug();
+  assertBug('plug-open', () =>
+    inTask(linux, function* () {
+      linux.blk_start_plug(plug);
+    }),
+  );
 });
 
 test('who goes to sleep with a plug lets go first, or it would wait for itself', async () => {
