@@ -14,6 +14,7 @@ import {
 import { parseSense } from '../drivers/scsi.ts';
 import { AsyncMediaError, type IrqAction, Timer } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';
+import { USHRT_MAX } from './argument.ts';
 import {
   READ,
   REQ_FUA,
@@ -405,7 +406,7 @@ export function createSd(k: Linux) {
     const { settings } = k;
     const { limits } = host.driver;
     settings.blk_queue_max_hw_sectors(q, limits.maxSectors);
-    settings.blk_queue_max_segments(q, limits.maxSegments);
+    settings.blk_queue_max_segments(q, Math.min(limits.maxSegments, USHRT_MAX));
     settings.blk_queue_max_segment_size(q, limits.maxSegmentBytes);
     settings.blk_queue_segment_boundary(q, limits.boundaryMask);
     settings.blk_queue_virt_boundary(q, limits.virtBoundaryMask);

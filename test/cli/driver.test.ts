@@ -62,6 +62,17 @@ test('a driver in JavaScript programs the controller, and stands in the report',
   assert.match(run('my.mjs', text).stdout, /^ {3}driver {4}\S+\/my\.mjs$/m);
 });
 
+test('a driver may say that its controller takes more segments than Linux counts', () => {
+  const text = `${GOOD}export default (host) => {
+    const driver = attachAhci(host);
+    driver.limits.maxSegments = 70_000;
+    return driver;
+  };\n`;
+  const { status, stderr } = run('my.mjs', text);
+  assert.is(stderr, '');
+  assert.is(status, 0);
+});
+
 test('a driver in TypeScript runs, with imports of its own, and leaves no file behind', () => {
   const text = `${GOOD}enum Mode { Plain }
     interface Host { readonly mode?: Mode }
