@@ -168,6 +168,16 @@ test('DMA-08 one question settles one mapping of an address that is mapped twice
   only(found, 'map-error-unchecked');
 });
 
+test('DMA-08 a question for one address does not settle its neighbour in the page', async () => {
+  const found = await findings(({ linux, dev, page }) => {
+    const { phys } = page();
+    for (const addr of [phys, phys + 512]) linux.dma_map_single(dev, addr, 512, DMA_TO_DEVICE, HERE);
+    for (let i = 0; i < 2; i++) linux.dma_mapping_error(dev, phys + 512);
+    for (const addr of [phys, phys + 512]) linux.dma_unmap_single(dev, addr, 512, DMA_TO_DEVICE, THERE);
+  });
+  only(found, 'map-error-unchecked');
+});
+
 test('DMA-08 an entry is gone after its unmap, also when that was reported', async () => {
   const found = await findings((rig) => {
     const addr = mapChecked(rig, rig.page(), DMA_TO_DEVICE);

@@ -340,6 +340,23 @@ test('DMIO-09 an asynchronous request returns 0 and tells once, from the interru
   assert.equal(events, ['returned', 'first 0 ctx true 0', 'second ']);
 });
 
+test('DMIO-09 who waits for the last bio is told once, also when that failed', async () => {
+  const rig = await bootDisks(1);
+  const held: Bio[] = [];
+  const device = recorder(rig, (bio) => void held.push(bio));
+  const told: number[][] = [];
+  const fn = (bits: ConstErrorBits): void => void told.push(bits.regions());
+  rig.run(function* () {
+    const req = request(rig.client, REQ_OP_WRITE, listOf(rig, PAGE_SIZE), fn);
+    assert.is(yield* rig.linux.dm_io(req, 2, [region(device, 0, 8), region(device, 8, 8)], null), 0);
+  });
+  const [first, last] = held as [Bio, Bio];
+  rig.linux.bio_endio(first);
+  assert.equal(told, []);
+  rig.linux.bio_io_error(last);
+  assert.equal(told, [[1]]);
+});
+
 test('DMIO-09 what ends before dm_io() returns is told before it returns', async () => {
   const rig = await bootDisks(1);
   const device = recorder(rig, (bio) => rig.linux.bio_io_error(bio));
@@ -416,6 +433,7 @@ test('DMIO-11 write-same sends one logical block of the first page, as often as 
     rig.linux.bio_endio(bio);
   });
   device.q.limits.max_write_same_sectors = 64;
+  device.q.limits.logical_block_size = 1024;
   const mem: DmIoMemory = { type: DM_IO_PAGE_LIST, offset: 1024, ptr: { pl } };
   assert.equal(sync(rig, REQ_OP_WRITE_SAME, mem, [region(device, 0, 96)]), [0, []]);
   assert.equal(
@@ -425,7 +443,7 @@ test('DMIO-11 write-same sends one logical block of the first page, as often as 
       [64, 32, 1],
     ],
   );
-  assert.equal(blocks, ['true 1024 512', 'true 1024 512']);
+  assert.equal(blocks, ['true 1024 1024', 'true 1024 1024']);
 });
 
 test('DMIO-12 a kind of memory that nobody knows is -EINVAL, and nobody is told', async () => {

@@ -32,6 +32,7 @@ import {
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
+import { assertDeadlock } from './help.ts';
 
 const test = suite('linux request');
 
@@ -184,6 +185,21 @@ test('REQ-03 blk_execute_rq sleeps until the end and gives 0', async () => {
   assert.equal([result, scheduler.now(), q.in_flight], [0, DELAY_NS, 0]);
 });
 
+test('REQ-03 DLK-12 who waits for a request that never ends is told who has it', async () => {
+  for (const stopped of [false, true]) {
+    const { linux, q, disk, run } = await boot();
+    if (stopped) linux.blk_stop_queue(q);
+    const report = assertDeadlock(() =>
+      run(function* () {
+        const rq = yield* getRequest(linux, q);
+        linux.blk_rq_set_block_pc(rq);
+        yield* linux.blk_execute_rq(q, disk, rq, false);
+      }),
+    );
+    assert.is(report.tasks[0]?.wakers, `the driver, which has ${stopped ? 'not taken' : 'started'} it`);
+  }
+});
+
 test('REQ-03 any errors give -EIO, with sense and residual for who asks', async () => {
   const { linux, q, disk, run, later } = await boot();
   run(function* () {
@@ -278,6 +294,24 @@ test('REQ-04 bios end in order as bytes are done, and the sector moves on', asyn
     assert.is(rq.nr_phys_segments, 1);
     assert.is(linux.blk_end_request(rq, 0, 3584), false);
     assert.equal([ends, q.in_flight, q.rl.count], [[0, 0], 0, [0, 0]]);
+  });
+});
+
+test('REQ-04 a bio that has ended is in no list: its owner may submit it again', async () => {
+  const { linux, q, disk, started, run } = await boot();
+  run(function* () {
+    linux.blk_stop_queue(q);
+    const first = yield* makeBio(linux, disk, 0, 1, []);
+    yield* linux.submit_bio(first);
+    yield* linux.submit_bio(yield* makeBio(linux, disk, 8, 1, []));
+    const flags = q.queue_lock.lockIrqSave();
+    linux.blk_start_queue(q);
+    q.queue_lock.unlockIrqRestore(flags);
+    const [rq] = started as [Request];
+    assert.is.not(first.bi_next, null);
+    assert.is(linux.blk_end_request(rq, 0, 4096), true);
+    assert.is(first.bi_next, null);
+    linux.blk_end_request_all(rq, 0);
   });
 });
 

@@ -98,6 +98,12 @@ test('GMR-01 what is refused before, for its place or for want of a queue, is no
   assert.is(plan.calls, 1);
 });
 
+test('GMR-01 a bio of more sectors than the hardware takes is the driver’s to cut', async () => {
+  const linux = await boot();
+  const device = sink(linux);
+  assert.is(endOf(linux, bioAt(linux, device, 0, device.q.limits.max_hw_sectors + 1)), 0);
+});
+
 test('GMR-01 a bio for a partition goes to its disk, checked against both', async () => {
   const linux = await boot();
   const disk = sink(linux, 'sda');
