@@ -295,8 +295,8 @@ export class AhciPort {
     this.#memory.write4x32(
       table,
       FIS_REGISTER_H2D | (FIS_COMMAND << 8) | (task.command << 16) | ((feature & 0xff) << 24),
-      (lba % 0x1000000) | (task.device << 24),
-      Math.floor(lba / 0x1000000) | ((feature >>> 8) << 24),
+      (lba & 0xffffff) | (task.device << 24),
+      (lba / 0x1000000) | ((feature >>> 8) << 24),
       count,
     );
   }

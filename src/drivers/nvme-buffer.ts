@@ -68,11 +68,8 @@ export class NvmeBuffer {
     return address >= this.#start && address < this.#end;
   }
 
-  write4x32(address: number, a: number, b: number, c: number, d: number): void {
+  writeWords(address: number, words: Uint32Array): void {
     const at = address - this.#start + this.#offset;
-    this.#board.write32(this.#bar, at, a);
-    this.#board.write32(this.#bar, at + 4, b);
-    this.#board.write32(this.#bar, at + 8, c);
-    this.#board.write32(this.#bar, at + 12, d);
+    for (const [i, word] of words.entries()) this.#board.write32(this.#bar, at + 4 * i, word);
   }
 }

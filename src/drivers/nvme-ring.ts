@@ -16,9 +16,8 @@ export class NvmeRing {
   readonly entries: number;
   readonly submissions: number;
   readonly completions: number;
-  /** What the entry that next() found says: its command, result and status. */
+  /** What the entry that next() found says: its command and status. */
   cid = 0;
-  result = 0;
   status = 0;
   readonly #host: DriverHost;
   readonly #tailDoorbell: number;
@@ -29,6 +28,7 @@ export class NvmeRing {
   #head = 0;
   #phase = NVME_CQE_PHASE;
   #taken = 0;
+  #entry = 0;
   /** Commands between push() and their completion. */
   #open = 0;
 
@@ -81,7 +81,7 @@ export class NvmeRing {
     if ((last & NVME_CQE_PHASE) !== this.#phase) return false;
     this.cid = last & 0xffff;
     this.status = last >>> 17;
-    this.result = memory.read32(at);
+    this.#entry = at;
     this.#head++;
     if (this.#head === this.entries) {
       this.#head = 0;
@@ -90,6 +90,11 @@ export class NvmeRing {
     this.#taken++;
     this.#open--;
     return true;
+  }
+
+  /** What that entry has as its result, until release(). */
+  get result(): number {
+    return this.#host.memory.read32(this.#entry);
   }
 
   /** Gives the entries that next() took back to the controller, in one write. True: there were some. */

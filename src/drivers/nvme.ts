@@ -129,6 +129,8 @@ class NvmeDriver implements Driver {
   /** Status of the driver's own admin command, −1: it is not over. */
   #ownStatus = -1;
   #ownResult = 0;
+  /** The entry that is made, dword by dword. */
+  readonly #entry = new Uint32Array(regs.NVME_SQE_BYTES / 4);
   /** What the next command says in dwords 0, 1, and 10 to 12. */
   #opcode = 0;
   #lba = 0;
@@ -332,16 +334,23 @@ class NvmeDriver implements Driver {
     this.#dword12 = dword12;
   }
 
-  /** The entry, [1] 4.2. */
+  /** The entry, [1] 4.2; dwords that are not named stay 0. */
   #write(at: number, cid: number, nsid: number): void {
     const buffer = this.#buffer;
     const memory = buffer.holds(at) ? buffer : this.#memory;
     const { words } = this.#pointer;
-    memory.write4x32(at, this.#opcode | (cid << 16), nsid, 0, 0);
-    memory.write4x32(at + 16, 0, 0, words[0] as number, words[1] as number);
+    const entry = this.#entry;
     const lba = this.#lba;
-    memory.write4x32(at + 32, words[2] as number, words[3] as number, lba >>> 0, (lba / TWO_32) >>> 0);
-    memory.write4x32(at + 48, this.#dword12, 0, 0, 0);
+    entry[0] = this.#opcode | (cid << 16);
+    entry[1] = nsid;
+    entry[6] = words[0] as number;
+    entry[7] = words[1] as number;
+    entry[8] = words[2] as number;
+    entry[9] = words[3] as number;
+    entry[10] = lba >>> 0;
+    entry[11] = (lba / TWO_32) >>> 0;
+    entry[12] = this.#dword12;
+    memory.writeWords(at, entry);
   }
 
   /** Ends what a ring's completions say; one doorbell for all of them. */

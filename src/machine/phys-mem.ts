@@ -191,6 +191,27 @@ export class PhysMem {
     if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, 16);
   }
 
+  /** Writes all of `words` in a row: a whole entry of a ring, with one look for where it goes. */
+  writeWords(address: number, words: Uint32Array): void {
+    if (this.#access.run !== null) this.#access.run();
+    const count = words.length;
+    const bytes = 4 * count;
+    if ((address & 3) !== 0 || address < this.#base || address + bytes > this.#end) {
+      this.#check(address, bytes);
+      for (let i = 0; i < count; i++) this.write32(address + 4 * i, words[i] as number);
+      return;
+    }
+    const at = address - this.#base + this.#offset;
+    const flags = this.#flags;
+    const last = (at + bytes - 1) >>> PAGE_SHIFT;
+    for (let page = at >>> PAGE_SHIFT; page <= last; page++) {
+      if (flags[page] === PAGE_CLEAN) this.#dirty.mark(at, bytes);
+    }
+    const memory = this.#u32;
+    for (let i = 0, to = at >>> 2; i < count; i++, to++) memory[to] = words[i] as number;
+    if (this.#watch !== null) this.#watch.written(this.#index + at - this.#offset, bytes);
+  }
+
   /** Fills `length` bytes at `address` with `byte`. */
   fill(address: number, byte: number, length: number): void {
     if (this.#hooked) this.#before(address, length, true);

@@ -56,6 +56,36 @@ test('regions that touch are one to a long access', async () => {
   assert.ok(memory.equals(0xf800, bytes, 0, 0x1000));
 });
 
+test('words go anywhere in a row: unaligned, from region to region, or not at all into a hole', async () => {
+  const machine = await createMachine({
+    ram: [
+      { base: 0, bytes: 0x10000 },
+      { base: 0x10000, bytes: 0x10000 },
+    ],
+    guard: false,
+  });
+  const { memory } = machine;
+  const words = Uint32Array.from({ length: 16 }, (_, i) => 0x89abcdef + i * 0x01010101);
+  const bytes = new Uint8Array(words.buffer);
+  for (const at of [0x1000, 0x1fe0, 0x2345, 0xffe0, 0x1fbc0, 0x1ffc0]) {
+    memory.writeWords(at, words);
+    assert.ok(memory.equals(at, bytes), `at ${at}`);
+    assert.is(memory.read8(at - 1), 0, `before ${at}`);
+  }
+  for (const at of [0x1ffc4, 0x1ffc3, 0x20000]) {
+    const before = memory.readBytes(0x1ff00, 0x100);
+    assert.throws(
+      () => memory.writeWords(at, words),
+      (error: unknown) => error instanceof BusError,
+    );
+    assert.ok(memory.equals(0x1ff00, before), `nothing changes at ${at}`);
+  }
+  let accesses = 0;
+  machine.onAccess(() => accesses++);
+  memory.writeWords(0x3000, words);
+  assert.is(accesses, 1);
+});
+
 test('a layout that cannot be is refused with the rule', async () => {
   for (const ram of [[], [{ base: 1, bytes: 4096 }], [{ base: 0, bytes: 100 }]]) {
     await createMachine({ ram }).then(

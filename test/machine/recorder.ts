@@ -17,7 +17,7 @@ export interface Step {
 
 /** What changes something, or reads what a device makes up as it is read. */
 const METHODS: Readonly<Record<Target, readonly string[]>> = {
-  memory: ['write8', 'write16', 'write32', 'write4x32', 'fill', 'copy', 'writeBytes', 'forget'],
+  memory: ['write8', 'write16', 'write32', 'write4x32', 'writeWords', 'fill', 'copy', 'writeBytes', 'forget'],
   controller: [
     'read8',
     'read16',
@@ -50,7 +50,9 @@ export function record(machine: Machine, controller: Controller): Step[] {
       const original = object[method]?.bind(object);
       if (original === undefined) throw new Error(`${target}.${method} is not there`);
       object[method] = (...args) => {
-        const copies = args.map((arg) => (arg instanceof Uint8Array ? arg.slice() : arg));
+        const copies = args.map((arg) =>
+          arg instanceof Uint8Array || arg instanceof Uint32Array ? arg.slice() : arg,
+        );
         if (target === 'guard' && method === 'map') copies[0] = controller.id;
         depth++;
         let result: unknown;

@@ -35,6 +35,8 @@ async function bigMachine(): Promise<Machine> {
   return machine;
 }
 
+const WORDS = new Uint32Array(2000);
+
 /** Something that the CPU or the guard's user does, anywhere. */
 function anything(machine: Machine, random: Random): void {
   const { memory, guard } = machine;
@@ -47,6 +49,7 @@ function anything(machine: Machine, random: Random): void {
     () => memory.write16(atEdge, random.next()),
     () => memory.write32(atEdge, random.next()),
     () => memory.write4x32(atEdge - (atEdge % 4), 1, 2, 3, random.next()),
+    () => memory.writeWords(atEdge - (random.chance(0.5) ? atEdge % 4 : 0), WORDS.fill(random.next())),
     () => memory.fill(at, random.below(256), length),
     () => memory.copy(at, random.below(7 * MIB), length),
     () => memory.writeBytes(at, fill(random, length)),
