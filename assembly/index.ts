@@ -97,12 +97,6 @@ export function now(): f64 {
   return <f64>clockNow();
 }
 
-/** When the next event is due, −1 when there is none. */
-export function nextDeadline(): f64 {
-  const due = nextDue();
-  return due == u64.MAX_VALUE ? -1 : <f64>due;
-}
-
 /**
  * Runs the hardware up to virtual time `until` ns, or until an interrupt changes (after everything that is
  * due at that moment), or a medium has to wait for the host, or `budget` events were delivered. RUN_*. An

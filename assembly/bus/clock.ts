@@ -9,12 +9,12 @@ import {
   AT_EVENT_SEQUENCE,
   AT_EVENTS,
   AT_NOW,
+  EVENT_DUE,
   EVENT_MAX,
   EVENT_STRIDE,
   REQUEST_MAX,
 } from './layout';
 
-const DUE: usize = 0;
 const SEQUENCE: usize = 8;
 const DEVICE: usize = 12;
 const CODE: usize = 16;
@@ -57,7 +57,7 @@ function insert(d: Device, code: u32, tag: u32, due: u64, sequence: u32): bool {
   assert(count < <u32>EVENT_MAX);
   store<u32>(AT_EVENT_COUNT, count + 1);
   const at = up(count, due, sequence);
-  store<u64>(at + DUE, due);
+  store<u64>(at + EVENT_DUE, due);
   store<u32>(at + SEQUENCE, sequence);
   store<u32>(at + DEVICE, changetype<usize>(d));
   store<u32>(at + CODE, code);
@@ -80,7 +80,7 @@ export function cancel(d: Device, code: u32, tag: u32): void {
 
 /** When the next event is due; all ones when there is none. */
 export function nextDue(): u64 {
-  return load<u32>(AT_EVENT_COUNT) == 0 ? u64.MAX_VALUE : load<u64>(<usize>AT_EVENTS + DUE);
+  return load<u32>(AT_EVENT_COUNT) == 0 ? u64.MAX_VALUE : load<u64>(<usize>AT_EVENTS + EVENT_DUE);
 }
 
 // The event at the head, valid while nextDue() is.
@@ -106,7 +106,7 @@ function remove(i: u32): u32 {
   if (i == last) return i;
   // The last entry takes the free place, then finds its own.
   const from = entry(last);
-  const due = load<u64>(from + DUE);
+  const due = load<u64>(from + EVENT_DUE);
   const sequence = load<u32>(from + SEQUENCE);
   const at =
     i > 0 && before(due, sequence, entry((i - 1) >>> 1))
@@ -134,7 +134,7 @@ function down(i: u32, count: u32, due: u64, sequence: u32): usize {
     if (child >= count) break;
     if (child + 1 < count) {
       const right = entry(child + 1);
-      if (before(load<u64>(right + DUE), load<u32>(right + SEQUENCE), entry(child))) child++;
+      if (before(load<u64>(right + EVENT_DUE), load<u32>(right + SEQUENCE), entry(child))) child++;
     }
     if (before(due, sequence, entry(child))) break;
     move(entry(i), entry(child));
@@ -144,7 +144,7 @@ function down(i: u32, count: u32, due: u64, sequence: u32): usize {
 }
 
 function before(due: u64, sequence: u32, other: usize): bool {
-  const otherDue = load<u64>(other + DUE);
+  const otherDue = load<u64>(other + EVENT_DUE);
   return due < otherDue || (due == otherDue && <i32>(sequence - load<u32>(other + SEQUENCE)) < 0);
 }
 

@@ -9,7 +9,7 @@
 /** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
 export const ARENA_BASE = 0x10000;
 /** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 // Machine header.
 export const AT_MAGIC = 0x10000;
@@ -133,25 +133,30 @@ export const RUN_STRIDE = 8;
 /** A page of ones, which a device reads where no RAM is, and a page that swallows what it writes there. */
 export const AT_ONES = 0x19000;
 export const AT_NOWHERE = 0x1a000;
-/** The event queue: a binary heap of EVENT_MAX entries. */
-export const AT_EVENTS = 0x1b000;
+/** The event queue: a binary heap of EVENT_MAX entries, of which siblings lie in one cache line. */
+export const AT_EVENTS = 0x1b020;
 export const EVENT_MAX = 8192;
 export const EVENT_STRIDE = 32;
-/** Media requests. The host knows one by its number and, above REQUEST_BITS, how often that was given away. */
-export const AT_REQUESTS = 0x5b000;
+/** In an event: when it is due, 64 bit. The first of the heap is the next. */
+export const EVENT_DUE = 0;
+/**
+ * Media requests, a cache line each. The host knows one by its number and, above REQUEST_BITS, how often that was
+ * given away.
+ */
+export const AT_REQUESTS = 0x5b040;
 export const REQUEST_MAX = 4096;
-export const REQUEST_STRIDE = 96;
+export const REQUEST_STRIDE = 64;
 export const REQUEST_BITS = 12;
 /** Fault plan. */
-export const AT_FAULTS = 0xbb000;
+export const AT_FAULTS = 0x9c000;
 export const FAULT_MAX = 256;
 export const FAULT_STRIDE = 64;
 /** Trace ring. */
-export const AT_TRACE = 0xbf000;
+export const AT_TRACE = 0xa0000;
 export const TRACE_MAX = 4096;
 export const TRACE_STRIDE = 48;
 /** Windows of on-chip memory: up to WINDOW_MAX entries of WINDOW_STRIDE bytes. */
-export const AT_WINDOWS = 0xef000;
+export const AT_WINDOWS = 0xd0000;
 export const WINDOW_MAX = 64;
 export const WINDOW_STRIDE = 48;
 /** In a window: its device, the BAR, the first byte of that, bytes, offset in the module's memory. */
@@ -169,7 +174,7 @@ export const WINDOW_HOST = 1;
 export const WINDOW_SELF = 2;
 export const WINDOW_DIRECT = 4;
 /** First byte that reserve() gives away. */
-export const AT_FREE = 0xf0000;
+export const AT_FREE = 0xd1000;
 
 export const PAGE_BYTES = 4096;
 export const PAGE_SHIFT = 12;

@@ -96,31 +96,31 @@ export class Request {
   disk: u32;
   device: u32;
   tag: u32;
-  operation: u32;
-  status: u32;
   sector: u64;
   errorSector: u64;
-  sectors: u32;
+  /** The byte at which moving data ends, at most the request's length, and what the status is from there on. */
+  limit: u64;
+  limitStatus: u8;
+  operation: u8;
+  status: u8;
   /** STATE_* of what the request is doing. */
-  state: u32;
+  state: u8;
+  sectors: u32;
   /** Offset of the fault that strikes this request, 0: none. */
   fault: u32;
   /** Non-zero while the host knows the request. */
   held: u32;
   /** How often the request was given away, in REQUEST_BITS less than 32: an answer to an older one is void. */
   generation: u32;
-  /** The byte at which moving data ends, at most the request's length, and what the status is from there on. */
-  limitStatus: u32;
-  limit: u64;
 }
 
-const STATE_FREE: u32 = 0;
+const STATE_FREE: u8 = 0;
 /** Nothing is missing. */
-const STATE_READY: u32 = 1;
+const STATE_READY: u8 = 1;
 /** EVENT_MEDIA_DATA is in the queue, and the host still fetches. */
-const STATE_FETCH: u32 = 2;
+const STATE_FETCH: u8 = 2;
 /** EVENT_MEDIA_DONE is in the queue, and the host still stores. */
-const STATE_STORE: u32 = 3;
+const STATE_STORE: u8 = 3;
 
 /** A disk of `sectors` sectors; in RAM if `kind` is DISK_RAM, else in the host's hands. 0 when refused. */
 export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
@@ -209,15 +209,15 @@ export function beginRequest(
   r.disk = changetype<usize>(disk);
   r.device = changetype<usize>(d);
   r.tag = tag;
-  r.operation = operation;
+  r.operation = <u8>operation;
   r.sector = sector;
   r.sectors = sectors;
   r.errorSector = sector;
   r.state = STATE_READY;
   r.held = 0;
   r.limit = bytesOf(r, disk);
-  r.limitStatus = MEDIA_OK;
-  r.status = refusal(r, disk);
+  r.limitStatus = <u8>MEDIA_OK;
+  r.status = <u8>refusal(r, disk);
   r.fault = load<u32>(AT_FAULT_COUNT) == 0 || r.status != MEDIA_OK ? 0 : strike(r, disk);
   if (r.fault != 0) applyFault(r, disk);
   countOperation(disk, operation);
@@ -298,7 +298,7 @@ export function hostFail(handle: u32, status: u32, failedAt: u64): void {
     failAt(r, diskOf(r), status, failedAt);
   } else if (failedAt < r.limit) {
     r.limit = failedAt;
-    r.limitStatus = failure(status);
+    r.limitStatus = <u8>failure(status);
   }
 }
 
@@ -392,7 +392,7 @@ function applyFault(r: Request, disk: Disk): void {
     const at = r.operation == MEDIA_FLUSH || first < r.sector ? 0 : (first - r.sector) << disk.sectorShift;
     if (moves) {
       r.limit = at;
-      r.limitStatus = MEDIA_ERROR;
+      r.limitStatus = <u8>MEDIA_ERROR;
     } else {
       failAt(r, disk, MEDIA_ERROR, at);
     }
@@ -436,7 +436,7 @@ function countOperation(disk: Disk, operation: u32): void {
   else disk.writes++;
 }
 
-function waitForHost(r: Request, state: u32): void {
+function waitForHost(r: Request, state: u8): void {
   r.state = state;
   store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) + 1);
 }
@@ -445,7 +445,7 @@ function waitForHost(r: Request, state: u32): void {
 function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
   const index = min(at >> disk.sectorShift, r.sectors == 0 ? 0 : <u64>r.sectors - 1);
   if (r.status != MEDIA_OK && r.sector + index >= r.errorSector) return;
-  r.status = failure(status);
+  r.status = <u8>failure(status);
   r.errorSector = r.sector + index;
 }
 

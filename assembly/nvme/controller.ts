@@ -195,48 +195,49 @@ export class Namespace {
   flush: u32;
 }
 
+/** What is asked for between fetching and completing lies in the first cache line. */
 @unmanaged
 export class Command {
   next: u32;
   index: u32;
-  /** 1: it is with the controller; 2: it is over, and waits for room in its completion queue. */
-  busy: u32;
   sq: u32;
   cid: u32;
   opcode: u32;
-  /** PSDT. */
-  psdt: u32;
   nsid: u32;
   /** The data pointer: two PRP entries, or one SGL descriptor. */
   prp1: u64;
   prp2: u64;
-  cdw10: u32;
-  cdw11: u32;
-  cdw12: u32;
-  cdw13: u32;
-  cdw14: u32;
-  cdw15: u32;
   request: u32;
   /** Bytes of data. */
   bytes: u32;
   status: u32;
   /** Dword 0 of the completion. */
   result: u32;
-  step: u32;
-  /** Buffer of ranges, NONE without; the next range. */
+  /** 1: it is with the controller; 2: it is over, and waits for room in its completion queue. */
+  busy: u8;
+  /** PSDT. */
+  psdt: u8;
+  step: u8;
+  /** Buffer of ranges, NONE without; the next range is `at`. */
   buffer: u32;
+  cdw10: u32;
+  cdw11: u32;
+  cdw12: u32;
+  cdw13: u32;
+  cdw14: u32;
+  cdw15: u32;
   at: u32;
-  lba: u64;
   /** What the medium is asked for. */
   operation: u32;
-  sectors: u32;
+  lba: u64;
   sector: u64;
+  sectors: u32;
 }
 
-export const QUEUE_STRIDE: u32 = 48;
+export const QUEUE_STRIDE: u32 = 64;
 export const COMPLETIONS_STRIDE: u32 = 64;
 export const NAMESPACE_STRIDE: u32 = 16;
-export const COMMAND_STRIDE: u32 = 160;
+export const COMMAND_STRIDE: u32 = 128;
 /** The scratch memory of one fetch lies behind the controller's fields: an entry, or a stretch of a list. */
 export const SCRATCH: u32 = 1024;
 

@@ -66,10 +66,10 @@ const RETRY_NS: u64 = 10_000;
 export const CHUNK_SECTORS: u32 = 0x10000000;
 
 // Command.step of I/O commands.
-const STEP_DATA: u32 = 0;
-const STEP_FLUSH: u32 = 1;
-const STEP_RANGES: u32 = 2;
-const STEP_BUFFER: u32 = 3;
+const STEP_DATA: u8 = 0;
+const STEP_FLUSH: u8 = 1;
+const STEP_RANGES: u8 = 2;
+const STEP_BUFFER: u8 = 3;
 
 /** Starts a command that was fetched from an I/O queue. */
 export function runIo(d: Nvme, c: Command, fused: bool): void {

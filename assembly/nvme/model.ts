@@ -102,7 +102,8 @@ export function create(line: u32): u32 {
   const completionsBytes = (queues + 1) * COMPLETIONS_STRIDE;
   const commandsBytes = (IO_COMMANDS + ADMIN_COMMANDS) * COMMAND_STRIDE;
   const errorBytes = ERROR_ENTRIES * 64;
-  const small = queuesBytes + completionsBytes + namespaces * NAMESPACE_STRIDE + commandsBytes + errorBytes;
+  const namespacesBytes = (namespaces * NAMESPACE_STRIDE + 63) & ~63;
+  const small = queuesBytes + completionsBytes + namespacesBytes + commandsBytes + errorBytes;
   const large = PAGE + RANGE_BUFFERS * PAGE + NVME_IMAGE_BYTES_MAX + 2 * (PAGE << mdts);
   const parts = reserve(large + small + FEATURE_COUNT * 8, PAGE);
   if (parts == 0) return 0;
@@ -118,7 +119,7 @@ export function create(line: u32): u32 {
   trackPages(d.ranges, d.queues);
   d.completions0 = d.queues + queuesBytes;
   d.namespaces = d.completions0 + completionsBytes;
-  d.commands0 = d.namespaces + namespaces * NAMESPACE_STRIDE;
+  d.commands0 = d.namespaces + namespacesBytes;
   d.errors = d.commands0 + commandsBytes;
   d.features = d.errors + errorBytes;
   d.queueCount = queues;

@@ -195,7 +195,7 @@ function fetch(d: Nvme, q: Queue, id: u32, c: Command): void {
   c.sq = id;
   c.cid = first >>> 16;
   c.opcode = first & 0xff;
-  c.psdt = (first >>> (8 + NVME_SQE_PSDT_SHIFT)) & 3;
+  c.psdt = <u8>((first >>> (8 + NVME_SQE_PSDT_SHIFT)) & 3);
   c.nsid = load<u32>(entry, NVME_SQE_NSID);
   c.prp1 = load<u64>(entry, NVME_SQE_PRP1);
   c.prp2 = load<u64>(entry, NVME_SQE_PRP2);
