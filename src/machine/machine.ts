@@ -14,6 +14,8 @@ import {
 } from '../../assembly/bus/codes.ts';
 import { MAPPING_STRIDE } from '../../assembly/bus/guard-codes.ts';
 import {
+  AT_EVENT_COUNT,
+  AT_EVENTS,
   AT_FREE,
   AT_GUARD_FLAGS,
   AT_GUARD_MAPPING_CAPACITY,
@@ -23,6 +25,7 @@ import {
   AT_NOW,
   AT_SCRATCH,
   DISK_MAX,
+  EVENT_DUE,
   SCRATCH_BYTES,
 } from '../../assembly/bus/layout.ts';
 import { DISK_HOST, DISK_RAM } from '../../assembly/media/codes.ts';
@@ -256,8 +259,10 @@ export class Machine {
 
   /** When the hardware's next event is due, in ns of virtual time; Infinity when there is none. */
   nextDeadline(): number {
-    const due = this.#hw.nextDeadline();
-    return due < 0 ? Number.POSITIVE_INFINITY : due;
+    const words = this.#u32;
+    if (words[AT_EVENT_COUNT >>> 2] === 0) return Number.POSITIVE_INFINITY;
+    const at = (AT_EVENTS + EVENT_DUE) >>> 2;
+    return (words[at] as number) + (words[at + 1] as number) * TWO_32;
   }
 
   /**
@@ -265,10 +270,13 @@ export class Machine {
    * wait for the host. With Infinity time stops at the last event.
    */
   advance(untilNs: number): RunResult {
+    const endless = untilNs === Number.POSITIVE_INFINITY;
     let until = Math.min(untilNs, FOREVER);
     while (true) {
-      if (untilNs === Number.POSITIVE_INFINITY) until = this.#hw.nextDeadline();
-      if (until < 0) return 'time';
+      if (endless) {
+        until = this.nextDeadline();
+        if (until === Number.POSITIVE_INFINITY) return 'time';
+      }
       const why = this.#hw.run(until, EVENT_BUDGET);
       if (this.tracer.enabled) this.tracer.collect();
       if (why === RUN_IRQ) return 'irq';
@@ -276,7 +284,7 @@ export class Machine {
         this.#media.stopFor();
         return 'media';
       }
-      if (why !== RUN_BUDGET && untilNs !== Number.POSITIVE_INFINITY) return 'time';
+      if (why !== RUN_BUDGET && !endless) return 'time';
     }
   }
 

@@ -17,7 +17,6 @@ export interface HardwareExports {
   pciRead(device: number, at: number, size: number): number;
   pciWrite(device: number, at: number, size: number, value: number): void;
   now(): number;
-  nextDeadline(): number;
   run(until: number, budget: number): number;
   takeMessage(): number;
   mediaReady(request: number): void;

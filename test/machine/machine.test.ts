@@ -81,7 +81,9 @@ test('words go anywhere in a row: unaligned, from region to region, or not at al
     assert.ok(memory.equals(0x1ff00, before), `nothing changes at ${at}`);
   }
   let accesses = 0;
-  machine.onAccess(() => accesses++);
+  machine.onAccess(() => {
+    accesses++;
+  });
   memory.writeWords(0x3000, words);
   assert.is(accesses, 1);
 });
