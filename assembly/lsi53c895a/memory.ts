@@ -54,6 +54,7 @@ export function fetchWords(d: Lsi, address: u64, bytes: u32): bool {
 
 /** LOAD and STORE of up to four bytes at AT_SCRATCH; those of the chip's RAM stay inside, too. */
 export function loadBytes(d: Lsi, address: u64, bytes: u32): bool {
+  if (bytes == 4) return fetchWords(d, address, 4);
   const inside = onChip(d, address, bytes);
   if (inside == 0) return dmaFetch(d, address, AT_SCRATCH, bytes) == DMA_OK;
   for (let i: u32 = 0; i < bytes; i++) store<u8>(AT_SCRATCH + i, load<u8>(inside + i));
@@ -63,7 +64,8 @@ export function loadBytes(d: Lsi, address: u64, bytes: u32): bool {
 export function storeBytes(d: Lsi, address: u64, bytes: u32): bool {
   const inside = onChip(d, address, bytes);
   if (inside == 0) return dmaStore(d, address, AT_SCRATCH, bytes) == DMA_OK;
-  for (let i: u32 = 0; i < bytes; i++) store<u8>(inside + i, load<u8>(AT_SCRATCH + i));
+  if (bytes == 4) store<u32>(inside, load<u32>(AT_SCRATCH));
+  else for (let i: u32 = 0; i < bytes; i++) store<u8>(inside + i, load<u8>(AT_SCRATCH + i));
   return true;
 }
 

@@ -38,7 +38,7 @@ import {
   wideAddress,
 } from './memory';
 import { beginMove, continueMove, signed24 } from './move';
-import { readRegister, writeRegister } from './registers';
+import { readRegister, readWord, writeRegister, writeWord } from './registers';
 import {
   LSI_ADDER,
   LSI_DBC,
@@ -440,11 +440,12 @@ function loadStore(d: Lsi, word: u32): void {
   if (loads) {
     if (!loadBytes(d, address, count)) return postDma(d, LSI_DSTAT_BF);
     const bytes = load<u32>(AT_SCRATCH);
+    if (count == 4) return writeWord(d, register, bytes);
     for (let i: u32 = 0; i < count; i++) writeRegister(d, register + i, (bytes >>> (8 * i)) & 0xff, true);
     return;
   }
-  let bytes: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) bytes |= readRegister(d, register + i) << (8 * i);
+  let bytes: u32 = count == 4 ? readWord(d, register) : 0;
+  for (let i: u32 = 0; count < 4 && i < count; i++) bytes |= readRegister(d, register + i) << (8 * i);
   store<u32>(AT_SCRATCH, bytes);
   if (!storeBytes(d, address, count)) postDma(d, LSI_DSTAT_BF);
 }

@@ -1,5 +1,5 @@
 // The register file ([1] chapter 4; references in chip.ts): which bits software writes, and what reads and writes do
-// beside. All of it a byte at a time, as the chip's own SCRIPTS access it; model.ts puts wider accesses together.
+// beside. All of it a byte at a time; model.ts puts wider accesses together, SCRIPTS's are readWord() and writeWord().
 import { cancel } from '../bus/clock';
 import { functionOf } from '../bus/device';
 import { barAddress } from '../bus/pci';
@@ -20,10 +20,12 @@ import {
   EVENT_GENERAL,
   EVENT_SELECTION,
   get8,
+  get32,
   isConnected,
   Lsi,
   messageIn,
   set8,
+  set32,
   setBits,
 } from './chip';
 import { postDma, postScsi, stop, takeDma, takeScsi, updateInterrupt } from './interrupt';
@@ -48,6 +50,7 @@ import {
   LSI_DIEN,
   LSI_DMODE,
   LSI_DMODE_MAN,
+  LSI_DSA,
   LSI_DSP,
   LSI_DSTAT,
   LSI_DSTAT_ABRT,
@@ -102,6 +105,7 @@ import {
   LSI_STEST4_LOCK,
   LSI_STEST4_SMODE_LVD,
   LSI_STIME1,
+  LSI_TEMP,
 } from './regs';
 import { leave, resetBus } from './target';
 
@@ -185,6 +189,21 @@ export function readRegister(d: Lsi, register: u32): u32 {
     default:
       return showsAddress(d, at) ? addressByte(d, at) : get8(d, at);
   }
+}
+
+/** The four bytes at a multiple of four, read one by one but where that is the same. */
+export function readWord(d: Lsi, register: u32): u32 {
+  if (register == <u32>LSI_DSA || register == <u32>LSI_TEMP) return get32(d, register);
+  let word: u32 = 0;
+  for (let i: u32 = 0; i < 4; i++) word |= readRegister(d, register + i) << (8 * i);
+  return word;
+}
+
+/** As readWord(), by SCRIPTS. Most of what they load are addresses, and used at once as a word. */
+export function writeWord(d: Lsi, register: u32, word: u32): void {
+  if (register == <u32>LSI_DSA || register == <u32>LSI_TEMP || register == <u32>LSI_SCRATCHA)
+    return set32(d, register, word);
+  for (let i: u32 = 0; i < 4; i++) writeRegister(d, register + i, (word >>> (8 * i)) & 0xff, true);
 }
 
 /** A read of CTEST2 has the signal, and takes it. */

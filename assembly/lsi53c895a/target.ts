@@ -379,8 +379,9 @@ function startTask(d: Lsi): void {
 
 /** The open task that goes by the name of the nexus. */
 function findTask(d: Lsi): Slot | null {
-  for (let i: u32 = 0; i < <u32>LSI_TASKS; i++) {
-    const s = slotAt(d, i);
+  // Each round takes a bit out of the set of slots that are taken.
+  for (let left = ~d.freeSlots; left != 0; left &= left - 1) {
+    const s = slotAt(d, <u32>ctz(left));
     if (s.slotState == SLOT_FREE || s.target != d.target || s.lun != d.lun) continue;
     if ((s.tagKind != 0) == (d.tagKind != 0) && (d.tagKind == 0 || s.tagValue == d.tag)) return s;
   }
@@ -390,8 +391,8 @@ function findTask(d: Lsi): Slot | null {
 /** SAM-3 8.6: an ordered task waits for all before it, and those behind it wait for it. */
 function mustWait(d: Lsi, s: Slot): bool {
   if (s.tagKind == MSG_HEAD_TAG) return false;
-  for (let i: u32 = 0; i < <u32>LSI_TASKS; i++) {
-    const other = slotAt(d, i);
+  for (let left = ~d.freeSlots; left != 0; left &= left - 1) {
+    const other = slotAt(d, <u32>ctz(left));
     if (other.slotState == SLOT_FREE || other.target != s.target || other.lun != s.lun) continue;
     if (<i32>(other.order - s.order) >= 0) continue;
     if (s.tagKind == MSG_ORDERED_TAG || other.tagKind == MSG_ORDERED_TAG) return true;
