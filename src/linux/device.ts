@@ -16,6 +16,8 @@ export function DMA_BIT_MASK(bits: number): number {
 export class Device {
   readonly name: string;
   readonly controller: Controller;
+  /** Highest address that the board really drives. */
+  readonly reach: number;
   /** Highest address that its driver says it reaches: for mappings, and for memory that it shares with the CPU. */
   dma_mask = DMA_BIT_MASK(32);
   coherent_dma_mask = DMA_BIT_MASK(32);
@@ -29,13 +31,9 @@ export class Device {
   constructor(controller: Controller, name: string = controller.name) {
     this.controller = controller;
     this.name = name;
+    this.reach = DMA_BIT_MASK(controller.profile.addressBits);
     const { maxSegments, alignment } = controller.description.limits(controller.profile);
     this.max_segments = maxSegments;
     this.alignment = alignment;
-  }
-
-  /** Highest address that the board really drives. */
-  get reach(): number {
-    return DMA_BIT_MASK(this.controller.profile.addressBits);
   }
 }

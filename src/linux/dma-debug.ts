@@ -6,16 +6,7 @@ import { hex } from '../guard/guard.ts';
 import type { Mapping, Rule } from '../guard/index.ts';
 import { PAGE_SIZE, type Page, PG_reserved } from '../kernel/index.ts';
 import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
-import {
-  ACCESS,
-  type Entry,
-  endOf,
-  firstPfn,
-  lastPfn,
-  lineOf,
-  type MappingCall,
-  type MappingKind,
-} from './dma-entry.ts';
+import { ACCESS, type Entry, endOf, firstPfn, lastPfn, lineOf, type MappingCall } from './dma-entry.ts';
 import { Owners } from './dma-owner.ts';
 import type { Linux } from './kernel.ts';
 import type { PinDebug } from './pin-debug.ts';
@@ -291,15 +282,7 @@ export function createDmaDebug(k: Linux) {
 
   return {
     /** Is this memory that can be mapped? */
-    check_memory(
-      dev: Device,
-      phys: number,
-      size: number,
-      dir: number,
-      kind: MappingKind,
-      where: string,
-    ): void {
-      const call = { kind, address: phys, cpu: phys, size, dir, where };
+    check_memory(dev: Device, phys: number, size: number, dir: number, where: string): void {
       for (let at = phys - (phys % PAGE_SIZE); at < phys + size; at += PAGE_SIZE) {
         const page = k.frames.physToPage(at);
         let why: string | null = null;
@@ -309,7 +292,7 @@ export function createDmaDebug(k: Linux) {
         } else if (k.bioKern.object_is_on_stack(at)) why = 'a stack of the kernel is mapped';
         else if (page.count === 0) why = 'memory that nobody has is mapped';
         if (why === null) continue;
-        report('map-memory', dev, call, why);
+        report('map-memory', dev, { address: phys, size, dir, where }, why);
         return;
       }
     },

@@ -9,7 +9,7 @@ export const CACHE_LINE = 64;
 /** By DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE: what the device may do. */
 export const ACCESS: readonly Access[] = ['both', 'read', 'write'];
 
-export type MappingKind = 'dma_map_single' | 'dma_map_page' | 'dma_map_sg' | 'dma_alloc_coherent';
+type MappingKind = 'dma_map_single' | 'dma_map_page' | 'dma_map_sg' | 'dma_alloc_coherent';
 
 /** One call that maps or unmaps. */
 export interface MappingCall {

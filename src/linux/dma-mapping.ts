@@ -84,7 +84,7 @@ export function createDmaMapping(k: Linux) {
     checkDirection(dir, kind);
     mustCount(phys, 'the place', kind);
     mustCount(size, SIZE, kind);
-    debug?.check_memory(dev, phys, size, dir, kind, where);
+    debug?.check_memory(dev, phys, size, dir, where);
     let address = busAddress(dev, phys, size, dir);
     if (address < 0) address = full(dev, size);
     debug?.mapped(dev, { kind, address, cpu: phys, size, dir, where });
@@ -252,7 +252,7 @@ export function createDmaMapping(k: Linux) {
       let sg: Scatterlist | null = sgl;
       for (let i = 0; i < nents && sg !== null; i++) {
         const phys = k.scatterlist.sg_page(sg).phys + sg.offset;
-        debug?.check_memory(dev, phys, sg.length, dir, 'dma_map_sg', where);
+        debug?.check_memory(dev, phys, sg.length, dir, where);
         const address = busAddress(dev, phys, sg.length, dir);
         if (address < 0) {
           k.warnings.warn('DMA-06', `out of software I/O TLB space for ${sg.length} bytes`, dev.name);

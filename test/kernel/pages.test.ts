@@ -2,6 +2,7 @@ import {
   type AllocOptions,
   DMA_END,
   DMA32_END,
+  Inode,
   type KernelBase,
   PAGE_SIZE,
   type Page,
@@ -387,5 +388,31 @@ test('PG-02 setting a page dirty is true only from clean to dirty, and a bug in 
   cpu.interrupt('disk', 5, () => {
     assertBug('PG-02', () => locks.setDirty(page));
     assertBug('PG-02', () => scheduler.atomic(locks.setDirtyLock(page)));
+  });
+});
+
+test('PG-02 a page is marked dirty at once unless somebody has its lock, one of a file under the lock', async () => {
+  const kernel = await makeKernel();
+  const { locks, cpu } = kernel;
+  const page = mustAlloc(kernel);
+  locks.tryLock(page);
+  assert.not.ok(locks.trySetDirtyLock(page));
+  assert.not.ok(page.has(PG_dirty));
+  locks.unlock(page);
+  assert.ok(locks.trySetDirtyLock(page));
+  assert.ok(page.has(PG_dirty) && !page.has(PG_locked));
+  let locked = false;
+  const setPageDirty = (dirtied: Page): boolean => {
+    locked = dirtied.has(PG_locked);
+    return true;
+  };
+  page.mapping = new Inode('file', PAGE_SIZE, { setPageDirty }).mapping;
+  assert.ok(locks.trySetDirtyLock(page));
+  assert.ok(locked && !page.has(PG_locked));
+  locks.tryLock(page);
+  assert.not.ok(locks.trySetDirtyLock(page));
+  cpu.interrupt('disk', 5, () => {
+    locks.unlock(page);
+    assertBug('PG-02', () => locks.trySetDirtyLock(page));
   });
 });
