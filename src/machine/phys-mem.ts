@@ -193,15 +193,14 @@ export class PhysMem {
 
   /** Writes all of `words` in a row: a whole entry of a ring, with one look for where it goes. */
   writeWords(address: number, words: Uint32Array): void {
-    if (this.#access.run !== null) this.#access.run();
     const count = words.length;
     const bytes = 4 * count;
-    if ((address & 3) !== 0 || address < this.#base || address + bytes > this.#end) {
-      this.#check(address, bytes);
-      for (let i = 0; i < count; i++) this.write32(address + 4 * i, words[i] as number);
+    if (this.#hooked) this.#before(address, bytes, true);
+    const at = (address & 3) === 0 ? this.#tryRun(address, bytes) : -1;
+    if (at < 0) {
+      this.writeForDevice(address, new Uint8Array(words.buffer, words.byteOffset, bytes));
       return;
     }
-    const at = address - this.#base + this.#offset;
     const flags = this.#flags;
     const last = (at + bytes - 1) >>> PAGE_SHIFT;
     for (let page = at >>> PAGE_SHIFT; page <= last; page++) {

@@ -85,7 +85,16 @@ test('words go anywhere in a row: unaligned, from region to region, or not at al
     accesses++;
   });
   memory.writeWords(0x3000, words);
-  assert.is(accesses, 1);
+  memory.writeWords(0xffe0, words);
+  assert.is(accesses, 2, 'one access, wherever the last one was');
+  const touches: unknown[] = [];
+  memory.watchTouches((...touch) => {
+    touches.push(touch);
+  });
+  memory.watchPages(0x4000, 0x1000, 1);
+  memory.writeWords(0x3fc0, words);
+  memory.writeWords(0x3fe0, words);
+  assert.equal(touches, [[0x3fe0, 64, true]]);
 });
 
 test('a layout that cannot be is refused with the rule', async () => {
