@@ -53,6 +53,11 @@ export const RULES = {
   'pin-leak': 'pin left when the process is gone',
   'pin-readonly': 'page pinned for reading is mapped for a device to write',
   'user-unmapped': 'memory that a device writes is unmapped or forked by its owner',
+  'pool-exhausted': 'bounce memory used up: a request failed or waited',
+  'ctx-sleep': 'sleep in interrupt context or under a spin lock',
+  'lock-order': 'locks taken in both orders',
+  'done-lost': 'completion lost: a command is open with nothing pending',
+  'done-twice': 'command completed twice',
   'desc-loop': 'descriptor chain loops or exceeds its bound',
 } as const;
 

@@ -37,6 +37,9 @@ export class Cpu {
   /** Called when interrupts may come in again; null: they wait for the next scheduler point. */
   onUnmask: (() => NoSleep) | null = null;
 
+  /** Told of every sleep where none is allowed, before that throws; for the guard. */
+  onBadSleep: ((why: string, where: string) => void) | null = null;
+
   private irqsOff = false;
   /** Sections that hold off interrupts up to a priority, by priority. */
   private readonly masks = new Uint32Array(TOP_PRIORITY + 1);
@@ -126,7 +129,9 @@ export class Cpu {
    */
   mightSleep(where: string): void {
     const why = this.whyAtomic();
-    if (why !== null) throw new KernelBug('ctx-sleep', `may sleep ${why}`, where);
+    if (why === null) return;
+    this.onBadSleep?.(why, where);
+    throw new KernelBug('ctx-sleep', `may sleep ${why}`, where);
   }
 
   /** The running task, in process context only. @throws KernelBug `ctx-process` */

@@ -82,9 +82,7 @@ export function createBounce(k: Linux) {
     for (let i = 0; i < clone.bi_vcnt; i++) {
       const vec = clone.bi_io_vec?.[i];
       if (vec === undefined || !(all || isHigh(q, vec))) continue;
-      const page =
-        k.mempool.mempool_try_alloc(pool, q.bounce_gfp) ??
-        (yield* k.mempool.mempool_wait(pool, q.bounce_gfp));
+      const page = k.mempool.mempool_try_alloc(pool, q.bounce_gfp) ?? (yield* waitForPage(pool, q, vec));
       replace(vec, page, bio_data_dir(original) === WRITE);
     }
     if (k.trace.active) k.trace.block_bio_bounce(q, original);
@@ -92,6 +90,16 @@ export function createBounce(k: Linux) {
     clone.bi_private = original;
     clone.bi_end_io = isIsa(q) ? endIsa : endNormal;
     return clone;
+  }
+
+  function* waitForPage(pool: Mempool<Page>, q: RequestQueue, vec: BioVec): Sleeps<Page> {
+    k.machine.guard.report({
+      rule: 'pool-exhausted',
+      message: `queue ${q.id}: ${bouncePages} bounce pages are in use and none is left: the bio waits`,
+      address: vec.bv_page === null ? null : vec.bv_page.phys + vec.bv_offset,
+      length: vec.bv_len,
+    });
+    return yield* k.mempool.mempool_wait(pool, q.bounce_gfp);
   }
 
   /** Puts a bounce page in the place of a vec's own, with the data if the device is to read it. */

@@ -263,8 +263,13 @@ export function createDmaDebug(k: Linux) {
       report('map-error-unchecked', dev, call, 'nobody asked whether the mapping failed', entry);
   }
 
+  /** Whether an entry names other memory than when it was mapped. */
+  function changed(sg: Scatterlist, entry: Entry): boolean {
+    return sg.length !== entry.size || sg.page === null || sg.page.phys + sg.offset !== entry.cpu;
+  }
+
   /** `first`: not a later entry of a list whose mistakes have been told. */
-  function unmap(dev: Device, call: MappingCall, nents: number, first = true): void {
+  function unmap(dev: Device, call: MappingCall, nents: number, first = true): Entry | null {
     const entry = find(dev, call, nents);
     if (entry !== null) {
       if (first) checkAgreement(dev, call, nents, entry);
@@ -274,6 +279,7 @@ export function createDmaDebug(k: Linux) {
     } else {
       report('map-unknown', dev, call, 'unmap of what is not mapped');
     }
+    return entry;
   }
 
   function isError(address: number): boolean {
@@ -336,7 +342,10 @@ export function createDmaDebug(k: Linux) {
         const { dma_address: address, dma_length: size } = sg;
         const mapping: MappingCall = { kind: 'dma_map_sg', address, cpu: address, size, dir, where };
         if (i === 0) count = find(dev, mapping, nents)?.nents ?? nents;
-        unmap(dev, mapping, nents, i === 0);
+        const entry = unmap(dev, mapping, nents, i === 0);
+        if (entry !== null && changed(sg, entry)) {
+          report('sg-init', dev, mapping, `entry ${i} of the list was changed while it was mapped`, entry);
+        }
         sg = sg.end ? null : k.scatterlist.sg_next(sg);
       }
     },
@@ -385,6 +394,13 @@ export function createDmaDebug(k: Linux) {
     /** The DMA layer copies, or has done so: that is not the CPU's doing. */
     copying(held: boolean): void {
       owners?.hold(held);
+    },
+
+    /** There was no room in the software I/O TLB. */
+    exhausted(dev: Device, phys: number, size: number, dir: number, where: string): void {
+      if (k.swiotlb.swiotlb_usage().slots === 0) return; // there is none: not a matter of room
+      const call = { address: phys, size, dir, where };
+      report('pool-exhausted', dev, call, 'the software I/O TLB has no room: the mapping fails');
     },
 
     /** Whether there is a device that has mapped anything and is not gone. */

@@ -86,7 +86,10 @@ export function createDmaMapping(k: Linux) {
     mustCount(size, SIZE, kind);
     debug?.check_memory(dev, phys, size, dir, where);
     let address = busAddress(dev, phys, size, dir);
-    if (address < 0) address = full(dev, size);
+    if (address < 0) {
+      debug?.exhausted(dev, phys, size, dir, where);
+      address = full(dev, size);
+    }
     debug?.mapped(dev, { kind, address, cpu: phys, size, dir, where });
     traceMap(address, phys, size, dir);
     return address;
@@ -255,6 +258,7 @@ export function createDmaMapping(k: Linux) {
         debug?.check_memory(dev, phys, sg.length, dir, where);
         const address = busAddress(dev, phys, sg.length, dir);
         if (address < 0) {
+          debug?.exhausted(dev, phys, sg.length, dir, where);
           k.warnings.warn('DMA-06', `out of software I/O TLB space for ${sg.length} bytes`, dev.name);
           unmapEntries(sgl, i, DMA_NONE); // nothing has been written: nothing to copy back
           sgl.dma_length = 0;

@@ -245,7 +245,19 @@ export class LinuxCore implements KernelBase {
     this.spawnProcess = base.spawnProcess;
     this.faults = new LinuxFaults(base.random, base.allocator.failures);
     this.pins = machine.guard.watchesOwners ? this.watchPins() : null;
+    if (machine.guard.enabled) this.tellGuard();
     this.system_wq = new WorkQueue(base.scheduler, 'events');
+  }
+
+  /** Has mistakes with contexts and locks among the guard's findings. */
+  private tellGuard(): void {
+    const { guard } = this.machine;
+    this.cpu.onBadSleep = (why, where) => {
+      guard.report({ rule: 'ctx-sleep', message: `${where} may sleep, ${why}` });
+    };
+    this.warnings.onWarning = ({ rule, what, where }) => {
+      if (rule === 'lock-order') guard.report({ rule, message: `${where}: ${what}` });
+    };
   }
 
   private watchPins(): PinDebug {

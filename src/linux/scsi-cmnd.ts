@@ -11,6 +11,8 @@ const NO_CDB = new Uint8Array(0);
 
 export class ScsiCommand implements DriverCommand {
   readonly tag: number;
+  /** Name of its device. */
+  readonly device: string;
   /** The request in the slot; null while it is free. */
   rq: Request | null = null;
   step: CommandStep = 'data';
@@ -38,10 +40,16 @@ export class ScsiCommand implements DriverCommand {
   readonly sense = new Uint8Array(SCSI_SENSE_BUFFERSIZE);
   senseLength = 0;
 
-  private readonly ended: (command: ScsiCommand) => void;
+  private readonly ended: (command: ScsiCommand, again: boolean) => void;
 
-  constructor(tag: number, table: SgTable, ended: (command: ScsiCommand) => void) {
+  constructor(
+    tag: number,
+    device: string,
+    table: SgTable,
+    ended: (command: ScsiCommand, again: boolean) => void,
+  ) {
     this.tag = tag;
+    this.device = device;
     this.table = table;
     this.ended = ended;
     this.segments = {
@@ -67,7 +75,8 @@ export class ScsiCommand implements DriverCommand {
   }
 
   done(): void {
+    const again = this.finished;
     this.finished = true;
-    this.ended(this);
+    this.ended(this, again);
   }
 }

@@ -12,6 +12,7 @@ import {
   type DriverHost,
 } from '../drivers/index.ts';
 import { parseSense } from '../drivers/scsi.ts';
+import type { Rule } from '../guard/index.ts';
 import { AsyncMediaError, type IrqAction, Timer } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';
 import { USHRT_MAX } from './argument.ts';
@@ -196,13 +197,28 @@ export function createSd(k: Linux) {
   }
 
   /** The driver has the command back. */
-  function done(command: ScsiCommand): void {
+  function done(command: ScsiCommand, again: boolean): void {
     const { tracer } = k.machine;
+    if (again || command.rq === null) reportCommand('done-twice', command, 'ended once more by its driver');
     if (tracer.enabled) {
       const { tag, status, residual } = command;
       tracer.emit('driver_done', null, { tag, status, residual });
     }
     if (command.rq !== null) k.request.blk_complete_request(command.rq);
+  }
+
+  function reportCommand(rule: Rule, command: ScsiCommand, what: string): void {
+    const { op, lba, tag, direction, segments } = command;
+    const access = direction === 'none' ? null : direction === 'read' ? 'write' : 'read';
+    k.machine.guard.report({
+      rule,
+      message: `${command.device}: command ${tag} (${op}, sector ${lba}) is ${what}`,
+      device: command.device,
+      address: segments.count === 0 ? null : (segments.addresses[0] ?? null),
+      length: command.rq?.__data_len ?? 0,
+      direction: access,
+      command: tag,
+    });
   }
 
   function interrupt(controller: Controller, line: number, driver: Driver): boolean {
@@ -379,6 +395,9 @@ export function createSd(k: Linux) {
     const command = host?.commands[rq.tag];
     if (host === undefined || command === undefined) return BLK_EH_NOT_HANDLED;
     command.timedOut = true;
+    if (!command.finished && k.machine.nextDeadline() === Number.POSITIVE_INFINITY) {
+      reportCommand('done-lost', command, 'open, and the hardware has nothing to do');
+    }
     const enabled = k.cpu.irqSave(); // timers run below the interrupt of the device
     host.driver.abort(command);
     k.cpu.irqRestore(enabled);
@@ -418,10 +437,10 @@ export function createSd(k: Linux) {
     if (host.bounces) settings.blk_queue_bounce_limit(q, DMA_BIT_MASK(limits.addressBits));
   }
 
-  function makeCommands(driver: Driver): ScsiCommand[] {
+  function makeCommands(driver: Driver, device: Device): ScsiCommand[] {
     return Array.from({ length: driver.limits.queueDepth }, (_, tag) => {
       const table = k.scatterlist.sg_alloc_table(driver.limits.maxSegments + 1); // and one to drain into
-      return new ScsiCommand(tag, table, done);
+      return new ScsiCommand(tag, device.name, table, done);
     });
   }
 
@@ -438,7 +457,7 @@ export function createSd(k: Linux) {
     );
     k.dma.dma_set_seg_boundary(device, driver.limits.boundaryMask);
     k.dma.dma_set_max_seg_size(device, driver.limits.maxSegmentBytes);
-    const commands = makeCommands(driver);
+    const commands = makeCommands(driver, device);
     const host: Host = {
       driver,
       device,

@@ -283,3 +283,23 @@ pair(
   },
   { kind: 'aha1542' },
 );
+
+pair(
+  'sg-init',
+  'an entry is set to other memory while the list is mapped',
+  (rig) => {
+    const page = rig.page();
+    const sgl = mapList(rig, page, [0, 512], [1024, 512]);
+    const second = rig.linux.sg_next(sgl);
+    if (second !== null) rig.linux.sg_set_page(second, page, 512, 2048);
+    unmapList(rig, sgl);
+  },
+  { from: 1024, length: 512, direction: 'read' },
+  (rig) => {
+    const page = rig.page();
+    const sgl = mapList(rig, page, [0, 512], [1024, 512]);
+    unmapList(rig, sgl);
+    const second = rig.linux.sg_next(sgl);
+    if (second !== null) rig.linux.sg_set_page(second, page, 512, 2048);
+  },
+);

@@ -1,0 +1,202 @@
+// The lives of commands and elements, and the contexts that code runs in: for each rule the program that makes the
+// mistake, and its twin that does it right and is silent.
+
+import { attachAhci, type Driver, type DriverCommand, type DriverHost } from '../../src/drivers/index.ts';
+import type { Finding, Rule } from '../../src/guard/index.ts';
+import { KernelBug, PAGE_SIZE, type Page, type Sleeps, SpinLock } from '../../src/kernel/index.ts';
+import {
+  type Bio,
+  bootLinux,
+  Device,
+  DMA_TO_DEVICE,
+  type Gendisk,
+  GFP_ATOMIC,
+  GFP_KERNEL,
+  type LinuxOptions,
+  REQ_OP_READ,
+  REQ_OP_WRITE,
+} from '../../src/linux/index.ts';
+import { createMachine } from '../../src/machine/index.ts';
+import { assert, suite } from '../run/suite.ts';
+
+const test = suite('guard life');
+
+/** A driver with one habit of its own. */
+function habit(host: DriverHost, change: (driver: Driver) => Partial<Driver>): Driver {
+  const driver = attachAhci(host);
+  const plain: Driver = {
+    name: driver.name,
+    limits: driver.limits,
+    disks: driver.disks,
+    submit: (command) => driver.submit(command),
+    kick: () => driver.kick(),
+    interrupt: () => driver.interrupt(),
+    abort: (command) => driver.abort(command),
+    reset: () => driver.reset(),
+    detach: () => driver.detach(),
+  };
+  return { ...plain, ...change(driver) };
+}
+
+/** Ends each command twice. */
+function twice(driver: Driver): Partial<Driver> {
+  return {
+    submit(command: DriverCommand): boolean {
+      const { done } = command;
+      command.done = (ended) => {
+        command.done = done;
+        done.call(command, ended);
+        done.call(command, ended);
+      };
+      return driver.submit(command);
+    },
+  };
+}
+
+/** Forgets the first command that it is given. */
+function forgetful(driver: Driver): Partial<Driver> {
+  let lost: DriverCommand | null = null;
+  return {
+    submit(command: DriverCommand): boolean {
+      if (lost !== null) return driver.submit(command);
+      lost = command;
+      return true;
+    },
+    abort(command: DriverCommand): void {
+      if (command !== lost) {
+        driver.abort(command);
+        return;
+      }
+      command.status = 'aborted';
+      command.done(command);
+    },
+  };
+}
+
+async function boot(kind = 'ahci', change: (driver: Driver) => Partial<Driver> = () => ({})) {
+  const machine = await createMachine({ ram: 'default', flavour: 'debug', diskBytes: 2 ** 20 });
+  const controller = machine.addController({ kind });
+  const disk = machine.addDisk({ bytes: 2 ** 20 });
+  controller.attach(disk, 0);
+  const linux = bootLinux(machine, { lockOrder: true });
+  const attach = kind === 'ahci' ? { attach: (host: DriverHost) => habit(host, change) } : {};
+  const host = linux.scsi_add_host(controller, { timeoutNs: 1e9, ...attach });
+  const [gendisk] = host.disks as [Gendisk];
+  const { allocator, scheduler } = linux.kernel;
+  const page = (from = 0): Page => allocator.alloc({ from, zero: true }) as Page;
+  function* transfer(op: number, pages: readonly Page[]): Sleeps<number> {
+    const bio = (yield* linux.bio_alloc_bioset(GFP_KERNEL, pages.length, linux.fs_bio_set)) as Bio;
+    for (const one of pages) linux.bio_add_page(bio, one, PAGE_SIZE, 0);
+    bio.bi_bdev = gendisk.part0;
+    bio.bi_op = op;
+    bio.bi_iter.bi_sector = 8;
+    const error = yield* linux.submit_bio_wait(bio);
+    linux.bio_put(bio);
+    return error;
+  }
+  const run = <T>(body: () => Sleeps<T>): T => scheduler.complete('test', body);
+  return { machine, controller, linux, disk, page, run, transfer };
+}
+
+function only(found: readonly Finding[], rule: Rule): Finding {
+  assert.equal(
+    found.map((finding) => finding.rule),
+    [rule],
+  );
+  return (found as [Finding])[0];
+}
+
+test('done-twice a driver ends a command once more', async () => {
+  const { machine, page, run, transfer } = await boot('ahci', twice);
+  const data = page();
+  run(() => transfer(REQ_OP_READ, [data]));
+  const finding = only(machine.guard.findings(), 'done-twice');
+  assert.is(finding.device, 'ahci.0');
+  assert.match(finding.message, 'read, sector 8');
+  assert.equal([finding.address, finding.direction], [data.phys, 'write']);
+});
+
+test('done-lost a driver forgets a command', async () => {
+  const { machine, page, run, transfer } = await boot('ahci', forgetful);
+  const data = page();
+  assert.ok(run(() => transfer(REQ_OP_WRITE, [data])) <= 0);
+  const finding = only(machine.guard.findings(), 'done-lost');
+  assert.equal([finding.device, finding.address, finding.length], ['ahci.0', data.phys, PAGE_SIZE]);
+  assert.is(finding.direction, 'read');
+});
+
+test('done-lost, done-twice the twin ends each command once, a slow disk is not a lost command', async () => {
+  const { machine, disk, page, run, transfer } = await boot();
+  const data = page();
+  run(() => transfer(REQ_OP_READ, [data]));
+  machine.addFault({ disk, kind: 'delay', times: 1, argument: 1e15 });
+  run(() => transfer(REQ_OP_READ, [data])); // given up, and tried again
+  assert.equal(machine.guard.findings(), []);
+});
+
+test('pool-exhausted a mapping finds no room in the software I/O TLB', async () => {
+  for (const count of [2, 3]) {
+    const machine = await createMachine({ ram: 'default', diskBytes: 2 ** 20 });
+    const controller = machine.addController({ kind: 'ahci' });
+    const options: LinuxOptions = { swiotlb: { bytes: 8192 } };
+    const linux = bootLinux(machine, options);
+    const dev = new Device(controller, 'probe'); // 32 bits
+    const page = linux.kernel.allocator.alloc({ from: 2 ** 32, zero: true }) as Page;
+    const mapped = Array.from({ length: count }, () => {
+      const addr = linux.dma_map_page(dev, page, 0, PAGE_SIZE, DMA_TO_DEVICE, 'here');
+      return linux.dma_mapping_error(dev, addr) === 0 ? addr : 0;
+    });
+    for (const addr of mapped) if (addr !== 0) linux.dma_unmap_page(dev, addr, PAGE_SIZE, DMA_TO_DEVICE);
+    const found = machine.guard.findings();
+    if (count === 2) assert.equal(found, []);
+    else {
+      const finding = only(found, 'pool-exhausted');
+      assert.equal([finding.device, finding.address, finding.length], ['probe', page.phys, PAGE_SIZE]);
+      assert.is(finding.direction, 'read');
+      assert.match(finding.message, 'here');
+    }
+  }
+});
+
+test('ctx-sleep something that may sleep is called under a spin lock', async () => {
+  const { machine, linux } = await boot();
+  const { cpu, scheduler } = linux.kernel;
+  const lock = new SpinLock(cpu, 'lock');
+  const pool = linux.mempool_create_kmalloc_pool(1, 64);
+  if (pool === null) throw new Error('no pool');
+  const take = (gfp: number): void => {
+    scheduler.complete('test', function* () {
+      lock.lock();
+      try {
+        linux.mempool_free(linux.mempool_try_alloc(pool, gfp), pool);
+      } finally {
+        lock.unlock();
+      }
+    });
+  };
+  take(GFP_ATOMIC);
+  assert.equal(machine.guard.findings(), []);
+  assert.throws(
+    () => take(GFP_KERNEL),
+    (error: Error) => error instanceof KernelBug && error.rule === 'ctx-sleep',
+  );
+  assert.match(only(machine.guard.findings(), 'ctx-sleep').message, 'mempool_alloc');
+});
+
+test('lock-order two locks are taken in both orders', async () => {
+  const { machine, linux } = await boot();
+  const { cpu, scheduler } = linux.kernel;
+  const [a, b] = [new SpinLock(cpu, 'lock a'), new SpinLock(cpu, 'lock b')];
+  const both = (first: SpinLock, second: SpinLock): void => {
+    scheduler.complete('test', function* () {
+      first.lock();
+      second.lock();
+      second.unlock();
+      first.unlock();
+    });
+  };
+  for (let i = 0; i < 2; i++) both(a, b);
+  assert.equal(machine.guard.findings(), []);
+  both(b, a);
+  assert.match(only(machine.guard.findings(), 'lock-order').message, 'lock a');
+});
