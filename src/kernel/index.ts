@@ -8,6 +8,7 @@ export * from './failure-plan.ts';
 export * from './fault.ts';
 export * from './fault-flags.ts';
 export * from './irq.ts';
+export * from './kernel-map.ts';
 export * from './lock.ts';
 export { LockOrder } from './lock-order.ts';
 export * from './mapping.ts';

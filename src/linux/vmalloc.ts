@@ -2,44 +2,28 @@
 // RAM. Such an address is no physical one: devices cannot use it, and the CPU reaches the bytes through vread() and
 // vwrite(), where C would dereference a pointer.
 
-import { KernelBug, PAGE_SIZE, type Page, type Sleeps } from '../kernel/index.ts';
+import {
+  KERNEL_MAP_END,
+  KERNEL_MAP_START,
+  KernelBug,
+  KernelMap,
+  PAGE_SIZE,
+  type Page,
+  type Sleeps,
+} from '../kernel/index.ts';
 import { mustCount } from './argument.ts';
 import { __GFP_HIGHMEM, __GFP_ZERO, GFP_KERNEL } from './gfp.ts';
 import type { Linux } from './kernel.ts';
 
-/** Where these addresses begin: above every physical address, and exact as numbers. */
-export const VMALLOC_START = 2 ** 52;
-export const VMALLOC_END = 2 ** 53;
+/** Where these addresses lie. */
+export const VMALLOC_START = KERNEL_MAP_START;
+export const VMALLOC_END = KERNEL_MAP_END;
 
 const SIZE = 'the size';
 
-/** One area (struct vm_struct). */
-interface VmArea {
-  readonly addr: number;
-  readonly pages: Page[];
-}
-
 export function createVmalloc(k: Linux) {
-  const { allocator, memory } = k;
-  /** By address, ascending: an address is never given out twice, so that a stale one is noticed. */
-  const areas: VmArea[] = [];
-  let next = VMALLOC_START;
-
-  function indexOf(addr: number): number {
-    let low = 0;
-    let high = areas.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((areas[middle] as VmArea).addr <= addr) low = middle + 1;
-      else high = middle;
-    }
-    return low - 1;
-  }
-
-  function pageAt(addr: number): Page | null {
-    const area = areas[indexOf(addr)];
-    return area?.pages[Math.floor((addr - area.addr) / PAGE_SIZE)] ?? null;
-  }
+  const { allocator } = k;
+  const map = new KernelMap(k.memory);
 
   function* alloc(size: number, gfp: number): Sleeps<number | null> {
     k.mightSleep('vmalloc');
@@ -56,34 +40,12 @@ export function createVmalloc(k: Linux) {
       }
       pages.push(page);
     }
-    const addr = next;
-    next += (count + 1) * PAGE_SIZE; // a page that is not there stands behind every area
-    areas.push({ addr, pages });
-    return addr;
-  }
-
-  /** Calls `each` for the pieces of a range, page by page; the number of bytes that are there. */
-  function walk(
-    addr: number,
-    bytes: number,
-    each: (phys: number, done: number, bytes: number) => void,
-  ): number {
-    let done = 0;
-    while (done < bytes) {
-      const page = pageAt(addr + done);
-      if (page === null) break;
-      const offset = (addr + done) % PAGE_SIZE;
-      const piece = Math.min(PAGE_SIZE - offset, bytes - done);
-      each(page.phys + offset, done, piece);
-      done += piece;
-    }
-    return done;
+    return map.map(pages);
   }
 
   function mustCover(addr: number, size: number, where: string): void {
     mustCount(size, SIZE, where);
-    if (walk(addr, size, () => undefined) === size) return;
-    throw new KernelBug('vmalloc', `no area has ${size} bytes at 0x${addr.toString(16)}`, where);
+    map.mustCover('vmalloc', addr, size, where);
   }
 
   return {
@@ -100,17 +62,15 @@ export function createVmalloc(k: Linux) {
     /** Gives an area back; null is nothing. @throws KernelBug `vmalloc` for any other address */
     vfree(addr: number | null): void {
       if (addr === null) return;
-      const i = indexOf(addr);
-      const area = areas[i];
-      if (area === undefined || area.addr !== addr)
+      const pages = map.unmap(addr);
+      if (pages === null)
         throw new KernelBug('vmalloc', `0x${addr.toString(16)} is not the address of an area`, 'vfree');
-      areas.splice(i, 1);
-      for (const page of area.pages) allocator.put(page);
+      for (const page of pages) allocator.put(page);
     },
 
     /** The page behind an address of an area; null outside of all areas. */
     vmalloc_to_page(addr: number): Page | null {
-      return pageAt(addr);
+      return map.pageAt(addr);
     },
 
     /** Whether an address could be one of vmalloc(): no device can use it. */
@@ -121,17 +81,13 @@ export function createVmalloc(k: Linux) {
     /** Reads as the CPU does, from `addr` on; returns the bytes that were there, the others stay. */
     vread(buf: Uint8Array, addr: number, count: number): number {
       mustCount(count, SIZE, 'vread');
-      return walk(addr, Math.min(count, buf.length), (phys, done, bytes) =>
-        memory.readInto(phys, buf, done, bytes),
-      );
+      return map.read(addr, buf, count);
     },
 
     /** Writes as the CPU does; returns the bytes that there was room for. */
     vwrite(buf: Uint8Array, addr: number, count: number): number {
       mustCount(count, SIZE, 'vwrite');
-      return walk(addr, Math.min(count, buf.length), (phys, done, bytes) =>
-        memory.writeBytes(phys, buf, done, bytes),
-      );
+      return map.write(addr, buf, count);
     },
 
     /**

@@ -1,0 +1,10 @@
+// Error numbers as <sys/errno.h> of Solaris has them. Functions return them positive, and 0 for success.
+
+export const EIO = 5;
+export const ENXIO = 6;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const EACCES = 13;
+export const EFAULT = 14;
+export const EINVAL = 22;
+export const ENOTSUP = 48;

@@ -1,0 +1,184 @@
+// The kernel as an object. A subject (one file, named as its manual pages are) exports a factory `createX(k: Solaris)`
+// that takes the kernel and returns a literal of documented methods. Adding one takes its import and two lines here: one
+// in `subjects`, one in `flatten`. Inside, subjects call each other nested, `k.umem.ddi_umem_lock(…)`; outside,
+// bootSolaris() gives all of them flat: `const { getrbuf, biodone } = bootSolaris(machine)`.
+
+import {
+  type AddressSpace,
+  createKernelBase,
+  FailurePlan,
+  type KernelBase,
+  type KernelBaseOptions,
+  KernelMap,
+  type Sleeps,
+  SleepTracker,
+  type Task,
+  WorkQueue,
+} from '../kernel/index.ts';
+import type { Machine } from '../machine/index.ts';
+import { createBuf } from './buf.ts';
+import { createDma } from './dma.ts';
+import { createKmem } from './kmem.ts';
+import { Kthread, Proc, Project, Zone } from './proc.ts';
+import { createUmem } from './umem.ts';
+
+/** The subjects, in the order in which they are made: a factory may use those above its own. */
+const subjects = {
+  kmem: createKmem,
+  buf: createBuf,
+  umem: createUmem,
+  dma: createDma,
+};
+
+/** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
+function flatten(k: Solaris) {
+  return {
+    kernel: k,
+    ...k.kmem,
+    ...k.buf,
+    ...k.umem,
+    ...k.dma,
+  };
+}
+
+type Subjects = {
+  readonly [Name in keyof typeof subjects]: ReturnType<(typeof subjects)[Name]>;
+};
+
+/** The kernel as its subjects see it. */
+export interface Solaris extends SolarisCore, Subjects {}
+
+/** The kernel as its callers see it. */
+export interface SolarisApi extends ReturnType<typeof flatten> {}
+
+/** Everything about memory, chance and time is the kernel base's: seed, order of tasks, placement of pages … */
+export interface SolarisOptions extends Omit<KernelBaseOptions, 'machine' | 'makeLocal' | 'tracker'> {
+  /** Finds calls whose `yield*` was forgotten; slow. Default off. */
+  readonly trackSleeps?: boolean;
+}
+
+/** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */
+export function bootSolaris(machine: Machine, options: SolarisOptions = {}): SolarisApi {
+  const k = new SolarisCore(machine, options) as SolarisCore & Record<string, unknown>;
+  for (const [name, create] of Object.entries<(k: Solaris) => unknown>(subjects)) {
+    const subject = create(k as unknown as Solaris) as object; // complete up to the subjects below this one
+    k[name] = k.tracker?.instrument(subject, name) ?? subject;
+  }
+  return flatten(k as unknown as Solaris);
+}
+
+export interface ProcessOptions {
+  /** Default: new and empty, or that of `proc`. */
+  readonly as?: AddressSpace;
+  /** Makes another thread of this process instead. */
+  readonly proc?: Proc;
+  /** Default: the system's. */
+  readonly project?: Project;
+  /** Default: the global zone. */
+  readonly zone?: Zone;
+}
+
+/** What a kernel consists of before it has subjects: the kernel base, and what Solaris adds to it. */
+export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
+  readonly machine: Machine;
+  readonly options: SolarisOptions;
+  readonly memory: Machine['memory'];
+  readonly random: KernelBase['random'];
+  readonly warnings: KernelBase['warnings'];
+  readonly cpu: KernelBase['cpu'];
+  readonly interrupts: KernelBase['interrupts'];
+  readonly scheduler: KernelBase['scheduler'];
+  readonly frames: KernelBase['frames'];
+  readonly allocator: KernelBase['allocator'];
+  readonly locks: KernelBase['locks'];
+  readonly vm: KernelBase['vm'];
+  /** The project and the zone of processes that name none. */
+  readonly proj0p = new Project(0);
+  readonly global_zone = new Zone('global');
+  /** The process of the kernel itself. */
+  readonly p0: Proc;
+  /** The kernel's own addresses. */
+  readonly kas: KernelMap;
+  /** Decides which allocations of small objects fail. */
+  readonly kmemFailures: FailurePlan;
+  /** Finds calls whose `yield*` was forgotten; null unless asked for. */
+  readonly tracker: SleepTracker | null;
+  /** The thread that unlocks what was unlocked in interrupts. */
+  readonly umemUnlockQueue: WorkQueue;
+  private readonly base: KernelBase;
+
+  constructor(machine: Machine, options: SolarisOptions) {
+    const { proj0p, global_zone } = this;
+    const p0 = new Proc({ pid: 0, name: 'sched', as: null, project: proj0p, zone: global_zone });
+    this.tracker = options.trackSleeps === true ? new SleepTracker() : null;
+    const base = createKernelBase({
+      ...options,
+      machine,
+      makeLocal: (task) => new Kthread(task, p0),
+      ...(this.tracker === null ? {} : { tracker: this.tracker }),
+    });
+    this.base = base;
+    this.p0 = p0;
+    this.machine = machine;
+    this.options = options;
+    this.memory = machine.memory;
+    this.random = base.random;
+    this.warnings = base.warnings;
+    this.cpu = base.cpu;
+    this.interrupts = base.interrupts;
+    this.scheduler = base.scheduler;
+    this.frames = base.frames;
+    this.allocator = base.allocator;
+    this.locks = base.locks;
+    this.vm = base.vm;
+    this.kas = new KernelMap(machine.memory);
+    this.kmemFailures = new FailurePlan(base.random.fork('kmem'));
+    this.umemUnlockQueue = new WorkQueue(base.scheduler, 'umem_unlock_thread');
+  }
+
+  /** The running thread; in an interrupt the interrupted one; null outside of threads. */
+  get curthread(): Kthread | null {
+    return (this.cpu.current?.local as Kthread | undefined) ?? null; // the scheduler made it with makeLocal
+  }
+
+  /** The process of the running thread; p0 outside of threads. */
+  get curproc(): Proc {
+    return this.curthread?.t_procp ?? this.p0;
+  }
+
+  /**
+   * Makes a process: a thread with user memory, which is given up when the body returns (which waits while pages of it
+   * are locked).
+   */
+  spawnProcess<T>(
+    name: string,
+    body: (proc: Proc, as: AddressSpace, task: Task<T>) => Sleeps<T>,
+    options: ProcessOptions = {},
+  ): Task<T> {
+    const as = options.proc?.p_as ?? options.as ?? this.vm.createSpace();
+    if (options.proc !== undefined) as.grab();
+    const task = this.base.spawnProcess<T>(name, (self) => body(local.t_procp, as, self), as);
+    const local = task.local as Kthread;
+    local.t_procp =
+      options.proc ??
+      new Proc({
+        pid: task.pid,
+        name,
+        as,
+        project: options.project ?? this.proj0p,
+        zone: options.zone ?? this.global_zone,
+      });
+    return task;
+  }
+
+  /**
+   * Declares that the caller may sleep, in functions that often don't: allowed in user and kernel context, and at
+   * set-up, when nothing of the kernel is running.
+   * @throws KernelBug `ctx-sleep` in interrupt context
+   */
+  mightSleep(where: string): void {
+    const { cpu } = this;
+    const running = cpu.current !== null || cpu.inInterrupt || cpu.atomicDepth > 0;
+    if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
+  }
+}
