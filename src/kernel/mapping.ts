@@ -29,6 +29,9 @@ export interface MappingOps {
   readonly pageMkwrite?: (inode: Inode, page: Page) => Sleeps<number>;
 }
 
+/** The file that stands for anonymous memory that is shared: each mapping has one of its own. */
+export const DEV_ZERO = '/dev/zero';
+
 /** A file. */
 export class Inode {
   readonly name: string;

@@ -6,7 +6,7 @@
 import { EACCES, EINVAL, ENOMEM } from './errno.ts';
 import { KernelBug } from './errors.ts';
 import { RwSem } from './lock.ts';
-import { Inode } from './mapping.ts';
+import { DEV_ZERO, Inode } from './mapping.ts';
 import { PAGE_SIZE, type Page, PG_dirty, PG_referenced, PG_swapbacked, PG_uptodate } from './page.ts';
 import {
   PageTable,
@@ -77,6 +77,13 @@ export interface MmapOptions {
   readonly bare?: boolean;
 }
 
+/** What happens before somebody waits for held pages of a range to be released. */
+export interface HoldCallback {
+  readonly start: number;
+  readonly end: number;
+  readonly run: () => Sleeps<void>;
+}
+
 export class AddressSpace {
   readonly vm: VirtualMemory;
   readonly pageTable = new PageTable();
@@ -97,6 +104,8 @@ export class AddressSpace {
   users = 1;
   /** Who waits for held areas to be released. */
   readonly released: WaitQueue;
+  /** Each is called once, by who would unmap or protect its range (Solaris: as_add_callback); it is taken out then. */
+  readonly holdCallbacks: HoldCallback[] = [];
   private heapEnd = HEAP_START;
   private lastHit: Vma | null = null;
 
@@ -370,7 +379,7 @@ export class AddressSpace {
     const shared = (flags & (VM_SHARED | VM_MAYSHARE)) !== 0;
     const memoryOnly =
       shared && options.bare !== true && (flags & VM_PFNMAP) === 0 && options.ops === undefined;
-    const file = options.file ?? (memoryOnly ? new Inode('/dev/zero', length) : null);
+    const file = options.file ?? (memoryOnly ? new Inode(DEV_ZERO, length) : null);
     this.insert({
       start,
       end: start + length,
@@ -431,8 +440,11 @@ export class AddressSpace {
     const isHeld = (): boolean =>
       this.areas.some((vma) => vma.held > 0 && vma.start < end && vma.end > start);
     while (isHeld()) {
+      const i = this.holdCallbacks.findIndex((callback) => callback.start < end && callback.end > start);
+      const [callback] = i < 0 ? [] : this.holdCallbacks.splice(i, 1);
       this.mmapSem.unlockWrite();
-      yield* this.vm.scheduler.sleep(this.released, { what: 'held pages to be released' });
+      if (callback !== undefined) yield* callback.run();
+      else yield* this.vm.scheduler.sleep(this.released, { what: 'held pages to be released' });
       yield* this.mmapSem.write();
     }
   }

@@ -93,6 +93,8 @@ export class Buf {
   /** Bindings of DMA handles to it that exist now. */
   bindings = 0;
   state: BufState = 'raw';
+  /** getrbuf() made it: freerbuf() takes it back. */
+  allocated = false;
 
   /** The same storage as b_lblkno in a 64-bit kernel. */
   get b_blkno(): number {

@@ -10,21 +10,28 @@ import {
   type KernelBase,
   type KernelBaseOptions,
   KernelMap,
+  type NoSleep,
+  type Page,
   type Sleeps,
   SleepTracker,
   type Task,
   WorkQueue,
 } from '../kernel/index.ts';
 import type { Machine } from '../machine/index.ts';
+import { createAs } from './as.ts';
 import { createBuf } from './buf.ts';
 import { createDma } from './dma.ts';
 import { createKmem } from './kmem.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
 import { createUmem } from './umem.ts';
 
+/** Highest priority of an interrupt whose handler may use the kernel. */
+export const LOCK_LEVEL = 10;
+
 /** The subjects, in the order in which they are made: a factory may use those above its own. */
 const subjects = {
   kmem: createKmem,
+  as: createAs,
   buf: createBuf,
   umem: createUmem,
   dma: createDma,
@@ -35,6 +42,7 @@ function flatten(k: Solaris) {
   return {
     kernel: k,
     ...k.kmem,
+    ...k.as,
     ...k.buf,
     ...k.umem,
     ...k.dma,
@@ -105,6 +113,8 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   readonly tracker: SleepTracker | null;
   /** The thread that unlocks what was unlocked in interrupts. */
   readonly umemUnlockQueue: WorkQueue;
+  /** Told of pages that nobody holds locked any more; for who watches DMA. */
+  onPagesUnlocked: ((pages: readonly Page[]) => NoSleep) | null = null;
   private readonly base: KernelBase;
 
   constructor(machine: Machine, options: SolarisOptions) {
@@ -144,6 +154,11 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   /** The process of the running thread; p0 outside of threads. */
   get curproc(): Proc {
     return this.curthread?.t_procp ?? this.p0;
+  }
+
+  /** True in an interrupt above the level up to which handlers may use the kernel (LOCK_LEVEL). */
+  get inHighLevel(): boolean {
+    return this.cpu.inInterrupt && this.cpu.priority > LOCK_LEVEL;
   }
 
   /**
