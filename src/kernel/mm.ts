@@ -288,9 +288,9 @@ export class AddressSpace {
     yield* this.mmapSem.write();
     yield* this.waitReleased(0, TASK_SIZE);
     this.unmapRange(0, TASK_SIZE, 'unmap');
-    for (const vma of this.areas) vma.file?.mapping.areas.delete(vma);
-    this.areas.length = 0;
+    const gone = this.areas.splice(0);
     this.lastHit = null;
+    yield* this.leaveFiles(gone);
     this.mmapSem.unlockWrite();
     this.vm.spaces.delete(this);
   }
@@ -401,8 +401,9 @@ export class AddressSpace {
     const first = this.indexAbove(address);
     let last = first;
     while ((this.areas[last]?.start ?? end) < end) last++;
-    for (const vma of this.areas.splice(first, last - first)) vma.file?.mapping.areas.delete(vma);
+    const gone = this.areas.splice(first, last - first);
     this.lastHit = null;
+    yield* this.leaveFiles(gone);
     return 0;
   }
 
@@ -446,6 +447,16 @@ export class AddressSpace {
       if (callback !== undefined) yield* callback.run();
       else yield* this.vm.scheduler.sleep(this.released, { what: 'held pages to be released' });
       yield* this.mmapSem.write();
+    }
+  }
+
+  /** The areas map their files no more. Shared anonymous memory goes with the last one that maps it. */
+  private *leaveFiles(areas: readonly Vma[]): Sleeps<void> {
+    for (const vma of areas) {
+      const { file } = vma;
+      if (file === null) continue;
+      file.mapping.areas.delete(vma);
+      if (file.name === DEV_ZERO && file.mapping.areas.size === 0) yield* this.vm.dropCache(file);
     }
   }
 

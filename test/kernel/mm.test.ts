@@ -370,6 +370,54 @@ test('ULOCK-17 unmapping, protecting, discarding and exit wait while pages of th
   }
 });
 
+test('call-backs on a range run once each, before anybody waits for held pages in it', async () => {
+  const kernel = await makeKernel();
+  inProcess(kernel, function* (mm) {
+    const at = yield* mm.mmap({ length: 2 * PAGE_SIZE, prot: RW });
+    const vma = mm.vmaAt(at);
+    if (vma === null) throw new Error('no area');
+    const calls: string[] = [];
+    const add = (name: string, start: number, body: () => void): void => {
+      const run = function* (): Sleeps<void> {
+        yield* kernel.scheduler.delay(10);
+        calls.push(name);
+        body();
+      };
+      mm.holdCallbacks.push({ start, end: start + PAGE_SIZE, run });
+    };
+    add('elsewhere', at + PAGE_SIZE, () => undefined);
+    add('first', at, () => undefined);
+    add('second', at, () => mm.releasePages(vma, 1));
+    assert.is(yield* mm.mprotect(at, PAGE_SIZE, RW), 0);
+    assert.equal(calls, []); // nothing is held
+    mm.holdPages(vma, 1);
+    assert.is(yield* mm.munmap(at, PAGE_SIZE), 0);
+    assert.equal(calls, ['first', 'second']);
+    assert.is(mm.holdCallbacks.length, 1);
+  });
+});
+
+test('shared anonymous memory goes with the last mapping of it', async () => {
+  const kernel = await makeKernel();
+  const used = (): number => kernel.allocator.usage().get('cache') ?? 0;
+  inProcess(kernel, function* (mm) {
+    for (const unmaps of [true, false]) {
+      const at = yield* mm.mmap({ length: 2 * PAGE_SIZE, prot: RW, shared: true });
+      yield* poke(kernel, mm, at, 1);
+      yield* poke(kernel, mm, at + PAGE_SIZE, 2);
+      const child = yield* mm.fork();
+      if (child === null) throw new Error('no memory');
+      if (unmaps) yield* mm.munmap(at, 2 * PAGE_SIZE);
+      else yield* child.drop();
+      assert.is(used(), 2);
+      assert.equal(yield* peek(kernel, unmaps ? child : mm, at + PAGE_SIZE, 1), [2]);
+      if (unmaps) yield* child.drop();
+      else yield* mm.munmap(at, 2 * PAGE_SIZE);
+      assert.is(used(), 0);
+    }
+  });
+});
+
 test('ULOCK-16 fork copies at once what is held, so the parent keeps its pages', async () => {
   const kernel = await makeKernel();
   inProcess(kernel, function* (mm) {
