@@ -1,16 +1,17 @@
 // Memory of the kernel for small objects (kmem_alloc(9F)): JavaScript has the memory, so what is left is who waits, who
 // fails, and what is in use.
 
-import { KernelBug, type Sleeps } from '../kernel/index.ts';
+import { KernelBug, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
 import type { Solaris } from './kernel.ts';
 
 export const KM_SLEEP = 0;
 export const KM_NOSLEEP = 1;
 
-/** Virtual time after which an allocation that may sleep is tried again. */
-const RETRY_NS = 1_000_000_000;
+/** An allocation that may sleep is tried again every second of virtual time. */
+const FOR_MEMORY: SleepOptions = { what: 'memory', timeoutNs: 1_000_000_000, poll: true };
 
 export function createKmem(k: Solaris) {
+  const waiters = new WaitQueue('kmem');
   const inUse = new Map<string, number>();
 
   return {
@@ -23,7 +24,7 @@ export function createKmem(k: Solaris) {
       if (kmflag === KM_SLEEP) k.mightSleep(`kmem_alloc of ${cache}`);
       while (k.kmemFailures.shouldFail()) {
         if (kmflag !== KM_SLEEP) return false;
-        yield* k.scheduler.delay(RETRY_NS);
+        yield* k.scheduler.sleep(waiters, FOR_MEMORY);
       }
       inUse.set(cache, (inUse.get(cache) ?? 0) + 1);
       return true;

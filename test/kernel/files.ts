@@ -29,7 +29,11 @@ export function fileByte(offset: number): number {
   return (Math.floor(offset / PAGE_SIZE) + 1) * 16 + (offset % 16);
 }
 
-export function diskFile(kernel: KernelBase, size: number, ops: MappingOps = {}): DiskFile {
+export function diskFile(
+  kernel: Pick<KernelBase, 'scheduler' | 'locks' | 'memory'>,
+  size: number,
+  ops: MappingOps = {},
+): DiskFile {
   const { scheduler, locks, memory } = kernel;
   const file = { reads: [] as number[], failsToBegin: new Set<number>(), failsToEnd: new Set<number>() };
   const finish = (page: Page): void => {
