@@ -117,6 +117,31 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   onPagesUnlocked: ((pages: readonly Page[]) => NoSleep) | null = null;
   private readonly base: KernelBase;
 
+  /**
+   * Makes a process: a thread with user memory, which is given up when the body returns (which waits while pages of it
+   * are locked).
+   */
+  readonly spawnProcess = <T>(
+    name: string,
+    body: (proc: Proc, as: AddressSpace, task: Task<T>) => Sleeps<T>,
+    options: ProcessOptions = {},
+  ): Task<T> => {
+    const as = options.proc?.p_as ?? options.as ?? this.vm.createSpace();
+    if (options.proc !== undefined) as.grab();
+    const task = this.base.spawnProcess<T>(name, (self) => body(local.t_procp, as, self), as);
+    const local = task.local as Kthread;
+    local.t_procp =
+      options.proc ??
+      new Proc({
+        pid: task.pid,
+        name,
+        as,
+        project: options.project ?? this.proj0p,
+        zone: options.zone ?? this.global_zone,
+      });
+    return task;
+  };
+
   constructor(machine: Machine, options: SolarisOptions) {
     const { proj0p, global_zone } = this;
     const p0 = new Proc({ pid: 0, name: 'sched', as: null, project: proj0p, zone: global_zone });
@@ -159,31 +184,6 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   /** True in an interrupt above the level up to which handlers may use the kernel (LOCK_LEVEL). */
   get inHighLevel(): boolean {
     return this.cpu.inInterrupt && this.cpu.priority > LOCK_LEVEL;
-  }
-
-  /**
-   * Makes a process: a thread with user memory, which is given up when the body returns (which waits while pages of it
-   * are locked).
-   */
-  spawnProcess<T>(
-    name: string,
-    body: (proc: Proc, as: AddressSpace, task: Task<T>) => Sleeps<T>,
-    options: ProcessOptions = {},
-  ): Task<T> {
-    const as = options.proc?.p_as ?? options.as ?? this.vm.createSpace();
-    if (options.proc !== undefined) as.grab();
-    const task = this.base.spawnProcess<T>(name, (self) => body(local.t_procp, as, self), as);
-    const local = task.local as Kthread;
-    local.t_procp =
-      options.proc ??
-      new Proc({
-        pid: task.pid,
-        name,
-        as,
-        project: options.project ?? this.proj0p,
-        zone: options.zone ?? this.global_zone,
-      });
-    return task;
   }
 
   /**

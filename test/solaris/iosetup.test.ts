@@ -238,7 +238,7 @@ test('IOSETUP-12 IOSETUP-14 the process is the one that locked, whoever asks', a
   asUser(solaris, function* (as, proc) {
     yield* filled(solaris, as, 1);
     const cookie = yield* locked(solaris, 1);
-    const other = spawnProcess.call(solaris.kernel, 'other', () => setup(solaris, cookie, 0, 512));
+    const other = spawnProcess('other', () => setup(solaris, cookie, 0, 512));
     const bp = (yield* scheduler.join(other)) as Buf;
     assert.is(bp.b_proc, proc);
     const now = inInterrupt(solaris, () => ask(solaris, cookie, 0, 512, B_READ, DDI_UMEM_NOSLEEP));
