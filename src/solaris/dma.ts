@@ -1,7 +1,376 @@
-// DMA handles, bindings, windows and cookies (ddi_dma_alloc_handle(9F) and its relatives).
+// DMA handles and their bindings (ddi_dma_alloc_handle(9F), ddi_dma_buf_bind_handle(9F), ddi_dma_addr_bind_handle(9F),
+// ddi_dma_unbind_handle(9F)). Windows, cookies and copies are in dma-window.ts, memory for devices in dma-mem.ts.
+//
+// There is no IOMMU: bus addresses are physical addresses. What the device does not reach goes through pages of a copy
+// buffer, which the binding has for itself.
+//
+// `where`, the last argument, is the place as its caller calls it, for findings of the guard.
 
+import { type AddressSpace, KernelBug, PAGE_SIZE, type Page, Ready, type Sleeps } from '../kernel/index.ts';
+import { B_PAGEIO, B_READ, B_REMAPPED, B_SHADOW, type Buf } from './buf-struct.ts';
+import type { DevInfo } from './dev-info.ts';
+import {
+  DDI_DMA_BADATTR,
+  DDI_DMA_INUSE,
+  DDI_DMA_MAPPED,
+  DDI_DMA_NOMAPPING,
+  DDI_DMA_NORESOURCES,
+  DDI_DMA_PARTIAL,
+  DDI_DMA_PARTIAL_MAP,
+  DDI_DMA_RDWR,
+  DDI_DMA_READ,
+  DDI_DMA_TOOBIG,
+  DDI_DMA_WRITE,
+  DDI_SUCCESS,
+  type DdiDmaAttr,
+  limitsOf,
+} from './dma-attr.ts';
+import { CallbackList } from './dma-callback.ts';
+import {
+  copyAll,
+  givePages,
+  releaseWindow,
+  selectWindow,
+  takePages,
+  unlockUnder,
+  waitPages,
+} from './dma-copy.ts';
+import { buildWindows, formCookies, type Piece, type Run, slotsWanted } from './dma-plan.ts';
+import {
+  Binding,
+  DDI_DMA_SLEEP,
+  type DdiDmaCookie,
+  DdiDmaHandle,
+  type DmaWaitfp,
+  type KernelRange,
+  mustBound,
+  mustHandle,
+} from './dma-struct.ts';
 import type { Solaris } from './kernel.ts';
+import { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
+import type { Pointer } from './pointer.ts';
 
-export function createDma(_k: Solaris) {
-  return {};
+/** Most bytes of a mapping's copy buffer: 1 MiB and a page. */
+export const MAX_COPYBUF_BYTES = 0x101000;
+/** What the pages of copy buffers are allocated for. */
+export const COPYBUF_TAG = 'dma copy buffer';
+const HANDLE = 'ddi_dma_handle';
+
+/** What is to be bound. */
+interface DmaObject {
+  readonly pieces: readonly Piece[];
+  readonly bytes: number;
+  readonly buf: Buf | null;
+  readonly kernel: KernelRange | null;
+  readonly kind: string;
+  readonly where: string;
+}
+
+interface BindCall<A> {
+  readonly handle: DdiDmaHandle;
+  readonly object: DmaObject;
+  readonly flags: number;
+  readonly waitfp: DmaWaitfp<A>;
+  readonly arg: A;
+  readonly cookiep: DdiDmaCookie | null;
+  readonly countp: Pointer<number> | null;
+}
+
+/** What a binding needs. */
+interface Plan {
+  readonly runs: readonly Run[];
+  /** Pages of the copy buffer. */
+  readonly slots: number;
+  /** Windows are needed. */
+  readonly partial: boolean;
+}
+
+export function createDma(k: Solaris) {
+  const ready = new Ready();
+  const waiting = new CallbackList(k.interrupts, 'dma resources');
+  const bound = new Set<DdiDmaHandle>();
+  const copySlots = Math.floor((k.options.dmaCopyBufferBytes ?? MAX_COPYBUF_BYTES) / PAGE_SIZE);
+  // Trimming may put two pieces of one window on two pages.
+  if (!(copySlots >= 2)) throw new RangeError('dmaCopyBufferBytes is less than two pages');
+  k.onPagesUnlocked = (pages) => {
+    for (const handle of bound) {
+      if (handle.binding !== null) unlockUnder(k, handle, handle.binding, pages);
+    }
+  };
+
+  /** CB-02: no resources: who left a function is called when some are given back. */
+  function noResources<A>(waitfp: DmaWaitfp<A>, arg: A): number {
+    if (typeof waitfp === 'function') waiting.register(waitfp, arg);
+    return DDI_DMA_NORESOURCES;
+  }
+
+  /** The pieces of memory that begins `offset` bytes into a page; `pfnOf` finds its pages. */
+  function piecesOf(offset: number, bytes: number, where: string, pfnOf: (i: number) => number): Piece[] {
+    const pieces: Piece[] = [];
+    let start = offset;
+    for (let i = 0, left = bytes; left > 0; i++) {
+      const pfn = pfnOf(i);
+      if (pfn < 0) throw new KernelBug('BIND-05', `page ${i} is not there: the memory is not locked`, where);
+      const length = Math.min(PAGE_SIZE - start, left);
+      pieces.push({ phys: pfn * PAGE_SIZE + start, bytes: length });
+      left -= length;
+      start = 0;
+    }
+    return pieces;
+  }
+
+  /** The kernel's, or the user's memory, which must be locked. */
+  function addressPfn(as: AddressSpace | null, addr: number, driver: string): (i: number) => number {
+    return (i) => {
+      const pfn = k.as.hat_getpfnum(as, addr + i * PAGE_SIZE);
+      if (as !== null) checkLocked(k.frames.pfnToPage(pfn), driver);
+      return pfn;
+    };
+  }
+
+  function checkLocked(page: Page | null, driver: string): void {
+    if (page === null || k.as.page_lock_count(page) > 0) return;
+    k.warnings.warn('BIND-05', 'memory that nobody locked is bound', driver);
+  }
+
+  /** BIND-04: where the pages of a buf are. */
+  function bufPieces(bp: Buf, bytes: number, driver: string, where: string): Piece[] {
+    const { b_addr } = bp.b_un;
+    const offset = b_addr % PAGE_SIZE;
+    if ((bp.b_flags & (B_PAGEIO | B_SHADOW)) !== 0) {
+      const pageio = (bp.b_flags & B_PAGEIO) !== 0;
+      const list = pageio ? bp.b_pages : bp.b_shadow;
+      return piecesOf(offset, bytes, where, (i) => {
+        const page = list?.page(i) ?? null;
+        if (!pageio) checkLocked(page, driver);
+        return page?.pfn ?? -1;
+      });
+    }
+    const user = (bp.b_flags & B_REMAPPED) === 0 ? bp.b_proc : null;
+    return piecesOf(offset, bytes, where, addressPfn(user?.p_as ?? null, b_addr - offset, driver));
+  }
+
+  /** BIND-11: the cookies of the object, and what they need. */
+  function planOf<A>({ handle: { limits }, object }: BindCall<A>): Plan {
+    const runs = formCookies(object.pieces, limits);
+    const wanted = slotsWanted(runs);
+    const slots = Math.min(wanted, copySlots);
+    const partial = runs.length > limits.sgllen || object.bytes > limits.window || wanted > slots;
+    return { runs, slots, partial };
+  }
+
+  /** Binds as far as possible without sleeping; null: it takes memory that is not there now. */
+  function tryBind<A>(call: BindCall<A>): number | null {
+    const { handle, object, waitfp } = call;
+    const plan = planOf(call);
+    const { runs, slots, partial } = plan;
+    if (slots === 0 && !partial) {
+      const { bytes } = object;
+      const windows = bytes === 0 ? [] : [{ offset: 0, bytes, runs, bounced: false }];
+      return finish(call, { fast: true, partial: false }, windows, []);
+    }
+    const copies = takePages(k, handle.limits, slots, COPYBUF_TAG);
+    if (copies === null) return waitfp === DDI_DMA_SLEEP ? null : noResources(waitfp, call.arg);
+    return bindSlowly(call, plan, copies);
+  }
+
+  /** BIND-11 to BIND-16: what follows once the copy buffer is there. */
+  function bindSlowly<A>(call: BindCall<A>, { runs, partial }: Plan, copies: readonly Page[]): number {
+    const { handle, flags } = call;
+    if (partial && (flags & DDI_DMA_PARTIAL) === 0) {
+      givePages(k, copies);
+      const what = 'coding error: windows are needed, and DDI_DMA_PARTIAL was not given';
+      k.warnings.warn('BIND-12', what, handle.dip.driver);
+      return DDI_DMA_TOOBIG;
+    }
+    const windows = buildWindows(runs, handle.limits, copies.length);
+    if (windows === null) {
+      givePages(k, copies);
+      return DDI_DMA_NOMAPPING;
+    }
+    return finish(call, { fast: false, partial }, windows, copies);
+  }
+
+  function finish<A>(
+    call: BindCall<A>,
+    result: { fast: boolean; partial: boolean },
+    windows: Binding['windows'],
+    copies: readonly Page[],
+  ): number {
+    const { handle, object, flags, cookiep, countp } = call;
+    const { bytes, kind, where, buf, kernel } = object;
+    const direction = flags & DDI_DMA_RDWR;
+    const binding = new Binding({ bytes, kind, where, buf, kernel, direction, ...result, windows, copies });
+    handle.binding = binding;
+    bound.add(handle);
+    if (buf !== null) buf.bindings++;
+    selectWindow(k, handle, binding, 0);
+    if ((direction & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
+    giveCookies(binding, cookiep, countp);
+    return result.partial ? DDI_DMA_PARTIAL_MAP : DDI_DMA_MAPPED;
+  }
+
+  /** HDL-06, Q08: waits for the copy buffer, unless there can never be one. */
+  function* waitBind<A>(call: BindCall<A>): Sleeps<number> {
+    const plan = planOf(call);
+    const { limits } = call.handle;
+    const take = (): Page[] | null => takePages(k, limits, plan.slots, COPYBUF_TAG);
+    const copies = yield* waitPages(k, limits, plan.slots, take);
+    return copies === null ? DDI_DMA_NORESOURCES : bindSlowly(call, plan, copies);
+  }
+
+  function bind<A>(call: BindCall<A>): Sleeps<number> {
+    if ((call.flags & DDI_DMA_RDWR) === 0)
+      throw new KernelBug('BIND-03', 'neither DDI_DMA_READ nor DDI_DMA_WRITE', call.object.kind);
+    if (call.waitfp === DDI_DMA_SLEEP) k.mightSleep(call.object.kind);
+    const result = tryBind(call);
+    return result === null ? waitBind(call) : ready.with(result, call.object.kind);
+  }
+
+  /** What a driver does by mistake, and the kernel does not mind. */
+  function noteMistakes(handle: DdiDmaHandle, bp: Buf, flags: number): void {
+    const { driver } = handle.dip;
+    const wanted = (bp.b_flags & B_READ) !== 0 ? DDI_DMA_READ : DDI_DMA_WRITE;
+    if ((flags & wanted) === 0)
+      k.warnings.warn('BIND-03', 'bound in the direction that is not the buf’s', driver);
+    const align = handle.attr.dma_attr_align;
+    if (align > 1 && bp.b_un.b_addr % Math.min(align, PAGE_SIZE) !== 0)
+      k.warnings.warn('BIND-06', `a buf that is not aligned to ${align} bytes is bound`, driver);
+  }
+
+  return {
+    /**
+     * Makes a handle for one transfer at a time: DDI_SUCCESS, DDI_DMA_BADATTR or DDI_DMA_NORESOURCES. Sleeps only with
+     * DDI_DMA_SLEEP.
+     */
+    *ddi_dma_alloc_handle<A>(
+      dip: DevInfo,
+      attr: DdiDmaAttr | null,
+      waitfp: DmaWaitfp<A>,
+      arg: A,
+      handlep: Pointer<DdiDmaHandle>,
+    ): Sleeps<number> {
+      const limits = attr === null ? null : limitsOf(attr);
+      if (attr === null || limits === null) return DDI_DMA_BADATTR;
+      const taken = yield* k.kmem.kmem_take(HANDLE, waitfp === DDI_DMA_SLEEP ? KM_SLEEP : KM_NOSLEEP);
+      if (!taken) return noResources(waitfp, arg);
+      handlep.value = new DdiDmaHandle(dip, attr, limits);
+      return DDI_SUCCESS;
+    },
+
+    /** Frees a handle and has those called who wait for resources. @throws KernelBug `HDL-08` when it is bound */
+    ddi_dma_free_handle(handlep: Pointer<DdiDmaHandle>): void {
+      const handle = mustHandle(handlep.value, 'ddi_dma_free_handle');
+      if (handle.binding !== null)
+        throw new KernelBug('HDL-08', 'the handle is bound', 'ddi_dma_free_handle');
+      handle.freed = true;
+      k.kmem.kmem_give(HANDLE);
+      waiting.trigger();
+    },
+
+    /** The burst sizes of the handle's attributes. */
+    ddi_dma_burstsizes(handle: DdiDmaHandle): number {
+      return mustHandle(handle, 'ddi_dma_burstsizes').attr.dma_attr_burstsizes;
+    },
+
+    /**
+     * Binds the memory of a buf: DDI_DMA_MAPPED, DDI_DMA_PARTIAL_MAP, DDI_DMA_INUSE, DDI_DMA_NORESOURCES,
+     * DDI_DMA_NOMAPPING or DDI_DMA_TOOBIG. The first cookie and the number of cookies are those of the first window.
+     * Sleeps only with DDI_DMA_SLEEP.
+     * @param flags DDI_DMA_READ or DDI_DMA_WRITE or both, DDI_DMA_PARTIAL … (the buf's own direction is not looked at)
+     * @throws KernelBug `BIND-05` when the memory is not there
+     */
+    ddi_dma_buf_bind_handle<A>(
+      h: DdiDmaHandle,
+      bp: Buf,
+      flags: number,
+      waitfp: DmaWaitfp<A>,
+      arg: A,
+      cookiep: DdiDmaCookie | null,
+      countp: Pointer<number> | null,
+      where = '',
+    ): Sleeps<number> {
+      const kind = 'ddi_dma_buf_bind_handle';
+      const handle = mustHandle(h, kind);
+      if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
+      const bytes = bp.b_bcount >>> 0; // BIND-02
+      noteMistakes(handle, bp, flags);
+      const pieces = bufPieces(bp, bytes, handle.dip.driver, kind);
+      const object = { pieces, bytes, buf: bp, kernel: null, kind, where };
+      return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
+    },
+
+    /**
+     * Binds memory by its address. Returns what ddi_dma_buf_bind_handle() returns, DDI_DMA_NOMAPPING for no bytes.
+     * @param as null: the address is the kernel's
+     * @throws KernelBug `BIND-05` when the memory is not there
+     */
+    ddi_dma_addr_bind_handle<A>(
+      h: DdiDmaHandle,
+      as: AddressSpace | null,
+      addr: number,
+      len: number,
+      flags: number,
+      waitfp: DmaWaitfp<A>,
+      arg: A,
+      cookiep: DdiDmaCookie | null,
+      countp: Pointer<number> | null,
+      where = '',
+    ): Sleeps<number> {
+      const kind = 'ddi_dma_addr_bind_handle';
+      const handle = mustHandle(h, kind);
+      if (len === 0) return ready.with(DDI_DMA_NOMAPPING, kind);
+      if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
+      const bytes = len % 2 ** 32;
+      const offset = addr % PAGE_SIZE;
+      const pieces = piecesOf(offset, bytes, kind, addressPfn(as, addr - offset, handle.dip.driver));
+      const kernel = as === null ? { start: addr, end: addr + bytes } : null;
+      const object = { pieces, bytes, buf: null, kernel, kind, where };
+      return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
+    },
+
+    /**
+     * Ends a binding: copies back what the device wrote through the copy buffer in the current window, frees it, and has
+     * those called who wait for resources. Any context.
+     * @throws KernelBug `UNB-02` when nothing is bound
+     */
+    ddi_dma_unbind_handle(handle: DdiDmaHandle): number {
+      const binding = mustBound(handle, 'UNB-02', 'ddi_dma_unbind_handle');
+      if ((binding.direction & DDI_DMA_READ) !== 0) copyAll(k, binding, false);
+      releaseWindow(k, binding);
+      givePages(k, binding.copies);
+      if (binding.buf !== null) binding.buf.bindings--;
+      handle.binding = null;
+      bound.delete(handle);
+      waiting.trigger();
+      return DDI_SUCCESS;
+    },
+
+    /** The handles that are bound now. */
+    dma_bound(): Iterable<DdiDmaHandle> {
+      return bound;
+    },
+
+    /** Calls that wait for DMA resources to be given back. */
+    dma_waiting(): number {
+      return waiting.length;
+    },
+  };
+}
+
+/** Describes the current window to the driver: its first cookie, and how many there are. */
+export function giveCookies(
+  { cookies }: Binding,
+  cookiep: DdiDmaCookie | null,
+  countp: Pointer<number> | null,
+): void {
+  const [first] = cookies;
+  if (cookiep !== null && first !== undefined) fillCookie(cookiep, first);
+  if (countp !== null) countp.value = cookies.length;
+}
+
+export function fillCookie(to: DdiDmaCookie, from: DdiDmaCookie): void {
+  to.dmac_laddress = from.dmac_laddress;
+  to.dmac_size = from.dmac_size;
+  to.dmac_type = from.dmac_type;
 }

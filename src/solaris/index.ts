@@ -1,6 +1,26 @@
 /** Solaris's block I/O on an emulated machine. `bootSolaris(machine)` returns its functions by their kernel names. */
 export { PFN_INVALID, S_READ, S_WRITE } from './as.ts';
 export * from './buf-struct.ts';
+export { DevInfo } from './dev-info.ts';
+export { COPYBUF_TAG, MAX_COPYBUF_BYTES } from './dma.ts';
+export * from './dma-attr.ts';
+export {
+  DdiAccHandle,
+  type DdiDeviceAccAttr,
+  DMA_MEM_TAG,
+  IOMEM_DATA_CACHED,
+  IOMEM_DATA_UC_WR_COMBINE,
+  IOMEM_DATA_UNCACHED,
+} from './dma-mem.ts';
+export {
+  DDI_DMA_CALLBACK_DONE,
+  DDI_DMA_CALLBACK_RUNOUT,
+  DDI_DMA_DONTWAIT,
+  DDI_DMA_SLEEP,
+  DdiDmaCookie,
+  DdiDmaHandle,
+  type DmaWaitfp,
+} from './dma-struct.ts';
 export * from './errno.ts';
 export {
   bootSolaris,

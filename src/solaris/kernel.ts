@@ -21,6 +21,8 @@ import type { Machine } from '../machine/index.ts';
 import { createAs } from './as.ts';
 import { createBuf } from './buf.ts';
 import { createDma } from './dma.ts';
+import { createDmaMem } from './dma-mem.ts';
+import { createDmaWindow } from './dma-window.ts';
 import { createKmem } from './kmem.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
 import { createUmem } from './umem.ts';
@@ -35,6 +37,8 @@ const subjects = {
   buf: createBuf,
   umem: createUmem,
   dma: createDma,
+  dmaWindow: createDmaWindow,
+  dmaMem: createDmaMem,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -46,6 +50,8 @@ function flatten(k: Solaris) {
     ...k.buf,
     ...k.umem,
     ...k.dma,
+    ...k.dmaWindow,
+    ...k.dmaMem,
   };
 }
 
@@ -63,6 +69,8 @@ export interface SolarisApi extends ReturnType<typeof flatten> {}
 export interface SolarisOptions extends Omit<KernelBaseOptions, 'machine' | 'makeLocal' | 'tracker'> {
   /** Finds calls whose `yield*` was forgotten; slow. Default off. */
   readonly trackSleeps?: boolean;
+  /** Most bytes of the copy buffer of a DMA binding, two pages at least. Default 1 MiB and a page. */
+  readonly dmaCopyBufferBytes?: number;
 }
 
 /** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */

@@ -1,0 +1,184 @@
+// The copy buffer of a binding, and its current window: what is copied when, and what the guard is told.
+
+import { type Access, hex } from '../guard/index.ts';
+import type { Page } from '../kernel/index.ts';
+import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
+import { DDI_DMA_RDWR, DDI_DMA_READ, type DmaLimits } from './dma-attr.ts';
+import { DIRECT, type Run } from './dma-plan.ts';
+import { type Binding, type DdiDmaHandle, WindowCookie } from './dma-struct.ts';
+import type { Solaris } from './kernel.ts';
+
+/** The lowest memory that is ever given out for DMA: page 2. */
+const LOWEST = 0x2000;
+/** Devices that do not reach all of the 24-bit addresses get no memory. */
+const LEAST_REACH = 0xffffff;
+
+/** Where memory for a device may lie; null: nowhere (Q10). */
+export function reachOf({ lo, hi }: DmaLimits): { from: number; below: number } | null {
+  return hi < LEAST_REACH ? null : { from: Math.max(lo, LOWEST), below: hi + 1 };
+}
+
+/** Takes single pages that a device reaches; null, and none is taken, when there are not so many. */
+export function takePages(k: Solaris, limits: DmaLimits, count: number, tag: string): Page[] | null {
+  if (count === 0) return [];
+  const reach = reachOf(limits);
+  if (reach === null) return null;
+  const pages: Page[] = [];
+  while (pages.length < count) {
+    const page = k.allocator.alloc({ ...reach, tag });
+    if (page === null) {
+      givePages(k, pages);
+      return null;
+    }
+    pages.push(page);
+  }
+  return pages;
+}
+
+/** Waits until they are there; null when the device reaches fewer pages than that at all. */
+export function* waitPages(
+  k: Solaris,
+  limits: DmaLimits,
+  count: number,
+  take: () => Page[] | null,
+): Sleeps<Page[] | null> {
+  const reach = reachOf(limits);
+  if (reach === null) return null;
+  const { frames } = k;
+  const first = frames.frameFrom(reach.from);
+  const end = frames.frameFrom(Math.floor(reach.below / PAGE_SIZE) * PAGE_SIZE);
+  if (end - first < count) return null;
+  for (;;) {
+    const pages = take();
+    if (pages !== null) return pages;
+    yield* k.scheduler.sleep(k.allocator.waiters, { what: 'DMA memory', timeoutNs: 1e9, poll: true });
+  }
+}
+
+export function givePages(k: Solaris, pages: readonly Page[]): void {
+  for (const page of pages) k.allocator.put(page);
+}
+
+/** Where the device finds a run. */
+function addressOf({ phys, slot }: Run, copies: readonly Page[]): number {
+  if (slot === DIRECT) return phys;
+  return (copies[slot] as Page).phys + (phys % PAGE_SIZE); // the plan was made for these pages
+}
+
+/**
+ * Copies the bytes [offset, offset + bytes) of the object, as far as they are in the current window and go through the
+ * copy buffer (SYNC-06).
+ */
+export function copyWindow(
+  k: Solaris,
+  binding: Binding,
+  offset: number,
+  bytes: number,
+  toDevice: boolean,
+): void {
+  const { window, copies } = binding;
+  if (window === null || !window.bounced) return;
+  let at = window.offset;
+  for (const run of window.runs) {
+    const start = Math.max(offset, at);
+    const length = Math.min(offset + bytes, at + run.bytes) - start;
+    if (run.slot !== DIRECT && length > 0) {
+      const memory = run.phys + start - at;
+      const copy = addressOf(run, copies) + start - at;
+      noteUnlocked(k, binding, memory);
+      k.memory.copy(toDevice ? copy : memory, toDevice ? memory : copy, length);
+    }
+    at += run.bytes;
+  }
+}
+
+/** Copies all of the current window. */
+export function copyAll(k: Solaris, binding: Binding, toDevice: boolean): void {
+  const { window } = binding;
+  if (window !== null) copyWindow(k, binding, window.offset, window.bytes, toDevice);
+}
+
+/** UMEM-07: the memory was unlocked under the binding. */
+function noteUnlocked(k: Solaris, { unlocked, kind }: Binding, memory: number): void {
+  const pfn = Math.floor(memory / PAGE_SIZE);
+  if (unlocked?.has(pfn) !== true) return;
+  k.warnings.warn('UMEM-07', `page 0x${pfn.toString(16)} is copied after it was unlocked`, kind);
+}
+
+/** Makes a window the current one, whose memory the device may now use. */
+export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding, index: number): void {
+  releaseWindow(k, binding);
+  binding.current = index;
+  binding.cursor = 1;
+  const runs = binding.window?.runs ?? [];
+  binding.cookies = runs.map((run, i) => new WindowCookie(i, addressOf(run, binding.copies), run.bytes));
+  const { guard } = k.machine;
+  if (!guard.enabled) return;
+  const { controller } = handle.dip;
+  const reach = 2 ** Math.min(controller.profile.addressBits, 53);
+  const direction = accessOf(binding);
+  binding.guarded = binding.cookies.map(({ dmac_laddress: address, dmac_size: bytes }) => {
+    const id = guard.map(controller, address, bytes, direction, binding.kind, binding.where);
+    if (address + bytes > reach) {
+      guard.report({
+        rule: 'map-mask',
+        message: `${binding.kind} gave ${bytes} bytes at ${hex(address)}, which ${controller.name} does not reach`,
+        device: controller.name,
+        address,
+        length: bytes,
+        direction,
+        mapping: guard.mapping(id),
+      });
+    }
+    return id;
+  });
+}
+
+/** From now on the device has no business in the current window. */
+export function releaseWindow(k: Solaris, binding: Binding): void {
+  for (const id of binding.guarded) k.machine.guard.unmap(id);
+  binding.guarded = [];
+}
+
+/**
+ * UMEM-07: pages are unlocked while they are bound. That is the mistake; from now on the guard knows that the device must
+ * leave them alone.
+ */
+export function unlockUnder(
+  k: Solaris,
+  handle: DdiDmaHandle,
+  binding: Binding,
+  pages: readonly Page[],
+): void {
+  const { guard } = k.machine;
+  for (const { pfn } of pages) {
+    const bound = binding.windows.some(({ runs }) => runs.some((run) => covers(run, pfn)));
+    if (!bound) continue;
+    binding.unlocked ??= new Set();
+    binding.unlocked.add(pfn);
+    const { name } = handle.dip.controller;
+    const address = pfn * PAGE_SIZE;
+    guard.report({
+      rule: 'free-mapped',
+      message: `${name}: the page at ${hex(address)} was unlocked before ddi_dma_unbind_handle()`,
+      device: name,
+      address,
+      length: PAGE_SIZE,
+      direction: accessOf(binding),
+      mapping: guard.mapping(binding.guarded[0] ?? 0),
+    });
+    binding.window?.runs.forEach((run, i) => {
+      if (run.slot === DIRECT && covers(run, pfn)) guard.unmap(binding.guarded[i] ?? 0);
+    });
+  }
+}
+
+function covers({ phys, bytes }: Run, pfn: number): boolean {
+  return phys < (pfn + 1) * PAGE_SIZE && phys + bytes > pfn * PAGE_SIZE;
+}
+
+/** What the device may do with the memory. */
+export function accessOf({ direction }: Binding): Access {
+  if ((direction & DDI_DMA_RDWR) === DDI_DMA_RDWR) return 'both';
+  return (direction & DDI_DMA_READ) !== 0 ? 'write' : 'read';
+}
