@@ -112,3 +112,39 @@ export function createKernelBase(options: KernelBaseOptions): KernelBase {
     },
   };
 }
+
+/** What the kernels' own classes begin with: the parts of a base as fields, and what both ask of them. */
+export class KernelCore {
+  readonly random: Random;
+  readonly warnings: Warnings;
+  readonly cpu: Cpu;
+  readonly interrupts: Interrupts;
+  readonly scheduler: Scheduler;
+  readonly frames: PageFrames;
+  readonly allocator: PageAllocator;
+  readonly locks: PageLocks;
+  readonly vm: VirtualMemory;
+
+  constructor(base: KernelBase) {
+    this.random = base.random;
+    this.warnings = base.warnings;
+    this.cpu = base.cpu;
+    this.interrupts = base.interrupts;
+    this.scheduler = base.scheduler;
+    this.frames = base.frames;
+    this.allocator = base.allocator;
+    this.locks = base.locks;
+    this.vm = base.vm;
+  }
+
+  /**
+   * Declares that the caller may sleep, in functions that often don't: allowed in process context, and at set-up, when
+   * nothing of the kernel is running.
+   * @throws KernelBug `ctx-sleep` in atomic context
+   */
+  mightSleep(where: string): void {
+    const { cpu } = this;
+    const running = cpu.current !== null || cpu.inInterrupt || cpu.atomicDepth > 0;
+    if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
+  }
+}

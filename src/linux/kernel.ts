@@ -7,6 +7,7 @@ import {
   createKernelBase,
   type KernelBase,
   type KernelBaseOptions,
+  KernelCore,
   Ready,
   SleepTracker,
   WorkQueue,
@@ -195,19 +196,10 @@ export function bootLinux(machine: Machine, options: LinuxOptions = {}): LinuxAp
 }
 
 /** What a kernel consists of before it has subjects: the kernel base, and what Linux adds to it. */
-export class LinuxCore implements KernelBase {
+export class LinuxCore extends KernelCore implements KernelBase {
   readonly machine: Machine;
   readonly options: LinuxOptions;
   readonly memory: Machine['memory'];
-  readonly random: KernelBase['random'];
-  readonly warnings: KernelBase['warnings'];
-  readonly cpu: KernelBase['cpu'];
-  readonly interrupts: KernelBase['interrupts'];
-  readonly scheduler: KernelBase['scheduler'];
-  readonly frames: KernelBase['frames'];
-  readonly allocator: KernelBase['allocator'];
-  readonly locks: KernelBase['locks'];
-  readonly vm: KernelBase['vm'];
   readonly spawnProcess: KernelBase['spawnProcess'];
   readonly trace = new LinuxTrace();
   /** Hands out results of calls that did not have to sleep. */
@@ -222,26 +214,19 @@ export class LinuxCore implements KernelBase {
   private readonly initcalls: (() => void)[] = [];
 
   constructor(machine: Machine, options: LinuxOptions) {
-    this.tracker = options.trackSleeps === true ? new SleepTracker() : null;
+    const tracker = options.trackSleeps === true ? new SleepTracker() : null;
     const base = createKernelBase({
       ...options,
       machine,
       makeLocal: (task) => new LinuxTask(task),
-      ...(this.tracker === null ? {} : { tracker: this.tracker }),
+      ...(tracker === null ? {} : { tracker }),
     });
+    super(base);
+    this.tracker = tracker;
     this.machine = machine;
     this.options = options;
     this.memory = machine.memory;
-    this.random = base.random;
-    this.warnings = base.warnings;
-    this.cpu = base.cpu;
-    this.interrupts = base.interrupts;
-    this.scheduler = base.scheduler;
     this.scheduler.remarkOn = remarkOnTask;
-    this.frames = base.frames;
-    this.allocator = base.allocator;
-    this.locks = base.locks;
-    this.vm = base.vm;
     this.spawnProcess = base.spawnProcess;
     this.faults = new LinuxFaults(base.random, base.allocator.failures);
     this.pins = machine.guard.watchesOwners ? this.watchPins() : null;
@@ -278,17 +263,6 @@ export class LinuxCore implements KernelBase {
   /** The running task; in an interrupt the interrupted one; null outside of tasks. */
   get current(): LinuxTask | null {
     return (this.cpu.current?.local as LinuxTask | undefined) ?? null; // the scheduler made it with makeLocal
-  }
-
-  /**
-   * Declares that the caller may sleep, in functions that never do: allowed in process context, and at set-up, when
-   * nothing of the kernel is running.
-   * @throws KernelBug `ctx-sleep` in atomic context
-   */
-  mightSleep(where: string): void {
-    const { cpu } = this;
-    const running = cpu.current !== null || cpu.inInterrupt || cpu.atomicDepth > 0;
-    if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
   }
 
   /** Registers what is to be done at set-up once all subjects exist; for factories. */

@@ -9,6 +9,7 @@ import {
   FailurePlan,
   type KernelBase,
   type KernelBaseOptions,
+  KernelCore,
   KernelMap,
   type NoSleep,
   type Page,
@@ -95,22 +96,13 @@ export interface ProcessOptions {
 }
 
 /** What a kernel consists of before it has subjects: the kernel base, and what Solaris adds to it. */
-export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
+export class SolarisCore extends KernelCore implements Omit<KernelBase, 'spawnProcess'> {
   readonly machine: Machine;
   readonly options: SolarisOptions;
   readonly memory: Machine['memory'];
-  readonly random: KernelBase['random'];
-  readonly warnings: KernelBase['warnings'];
-  readonly cpu: KernelBase['cpu'];
-  readonly interrupts: KernelBase['interrupts'];
-  readonly scheduler: KernelBase['scheduler'];
-  readonly frames: KernelBase['frames'];
-  readonly allocator: KernelBase['allocator'];
-  readonly locks: KernelBase['locks'];
-  readonly vm: KernelBase['vm'];
   /** The project and the zone of processes that name none. */
-  readonly proj0p = new Project(0);
-  readonly global_zone = new Zone('global');
+  readonly proj0p: Project;
+  readonly global_zone: Zone;
   /** The process of the kernel itself. */
   readonly p0: Proc;
   /** The kernel's own addresses. */
@@ -151,29 +143,25 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   };
 
   constructor(machine: Machine, options: SolarisOptions) {
-    const { proj0p, global_zone } = this;
+    const proj0p = new Project(0);
+    const global_zone = new Zone('global');
     const p0 = new Proc({ pid: 0, name: 'sched', as: null, project: proj0p, zone: global_zone });
-    this.tracker = options.trackSleeps === true ? new SleepTracker() : null;
+    const tracker = options.trackSleeps === true ? new SleepTracker() : null;
     const base = createKernelBase({
       ...options,
       machine,
       makeLocal: (task) => new Kthread(task, p0),
-      ...(this.tracker === null ? {} : { tracker: this.tracker }),
+      ...(tracker === null ? {} : { tracker }),
     });
+    super(base);
+    this.tracker = tracker;
+    this.proj0p = proj0p;
+    this.global_zone = global_zone;
     this.base = base;
     this.p0 = p0;
     this.machine = machine;
     this.options = options;
     this.memory = machine.memory;
-    this.random = base.random;
-    this.warnings = base.warnings;
-    this.cpu = base.cpu;
-    this.interrupts = base.interrupts;
-    this.scheduler = base.scheduler;
-    this.frames = base.frames;
-    this.allocator = base.allocator;
-    this.locks = base.locks;
-    this.vm = base.vm;
     this.kas = new KernelMap(machine.memory);
     this.kmemFailures = new FailurePlan(base.random.fork('kmem'));
     this.umemUnlockQueue = new WorkQueue(base.scheduler, 'umem_unlock_thread');
@@ -192,16 +180,5 @@ export class SolarisCore implements Omit<KernelBase, 'spawnProcess'> {
   /** True in an interrupt above the level up to which handlers may use the kernel (LOCK_LEVEL). */
   get inHighLevel(): boolean {
     return this.cpu.inInterrupt && this.cpu.priority > LOCK_LEVEL;
-  }
-
-  /**
-   * Declares that the caller may sleep, in functions that often don't: allowed in user and kernel context, and at
-   * set-up, when nothing of the kernel is running.
-   * @throws KernelBug `ctx-sleep` in interrupt context
-   */
-  mightSleep(where: string): void {
-    const { cpu } = this;
-    const running = cpu.current !== null || cpu.inInterrupt || cpu.atomicDepth > 0;
-    if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
   }
 }
