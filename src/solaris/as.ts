@@ -7,6 +7,7 @@ import {
   FAULT_FLAG_UNSHARE,
   FAULT_FLAG_WRITE,
   KernelBug,
+  type KernelMap,
   PAGE_SIZE,
   type Page,
   PG_referenced,
@@ -49,7 +50,7 @@ interface Hold {
 
 export function createAs(k: Solaris) {
   const { allocator, vm } = k;
-  const locks = new WeakMap<AddressSpace, PageLock[]>();
+  const locks = new WeakMap<AddressSpace | KernelMap, PageLock[]>();
   /** How often each page is locked. */
   const counts = new Map<Page, number>();
 
@@ -130,12 +131,30 @@ export function createAs(k: Solaris) {
     const error = yield* pagesIn(as, start, areas, rw, pages);
     if (error !== 0) return error;
     for (const { vma, pages: count } of areas) as.holdPages(vma, count);
-    for (const page of pages) counts.set(page, (counts.get(page) ?? 0) + 1);
     ppp.value = listed ? new PageListPtr(pages) : null;
-    const held = locks.get(as) ?? [];
-    held.push({ addr, size, rw, list: ppp.value, areas, pages });
-    locks.set(as, held);
+    record(as, { addr, size, rw, list: ppp.value, areas, pages });
     return 0;
+  }
+
+  /** Memory of the kernel stays where it is: its pages only must not be freed. */
+  function lockKernel(addr: number, size: number, rw: number): number {
+    const pages: Page[] = [];
+    for (let at = addr - (addr % PAGE_SIZE); at < addr + size; at += PAGE_SIZE) {
+      const page = k.kas.pageAt(at);
+      if (page === null) return EFAULT;
+      pages.push(page);
+    }
+    if (pages.length === 0) return EFAULT;
+    for (const page of pages) allocator.get(page);
+    record(k.kas, { addr, size, rw, list: null, areas: [], pages });
+    return 0;
+  }
+
+  function record(as: AddressSpace | KernelMap, lock: PageLock): void {
+    for (const page of lock.pages) counts.set(page, (counts.get(page) ?? 0) + 1);
+    const held = locks.get(as);
+    if (held === undefined) locks.set(as, [lock]);
+    else held.push(lock);
   }
 
   /** Undoes the count of a page; true when nobody holds it locked any more. */
@@ -150,12 +169,14 @@ export function createAs(k: Solaris) {
     /**
      * Locks the pages of a range, all or none: they stay where they are, and who would unmap or protect their mapping
      * waits. Copies on write are made at once.
-     * @param ppp is set to the list of the pages; to null for files and devices: their pages are found by address
+     * @param as null: the address is the kernel's
+     * @param ppp is set to the list of the pages; to null for files, devices and the kernel: their pages are found by
+     *   address
      * @param rw S_WRITE: the memory will be written, which is what a read from a device does
      * @returns 0, EFAULT (no mapping, or nothing to lock), EACCES, or the error of what is mapped there
      */
     *as_pagelock(
-      as: AddressSpace,
+      as: AddressSpace | null,
       ppp: Pointer<PageListPtr>,
       addr: number,
       size: number,
@@ -163,6 +184,7 @@ export function createAs(k: Solaris) {
     ): Sleeps<number> {
       ppp.value = null;
       k.cpu.mightSleep('as_pagelock');
+      if (as === null) return lockKernel(addr, size, rw);
       yield* as.mmapSem.read();
       const error = yield* lock(as, ppp, addr, size, rw);
       as.mmapSem.unlockRead();
@@ -174,13 +196,13 @@ export function createAs(k: Solaris) {
      * @throws KernelBug `PLOCK-03` when there was no such lock
      */
     as_pageunlock(
-      as: AddressSpace,
+      as: AddressSpace | null,
       pplist: PageListPtr | null,
       addr: number,
       size: number,
       rw: number,
     ): void {
-      const held = locks.get(as) ?? [];
+      const held = locks.get(as ?? k.kas) ?? [];
       const i = held.findIndex(
         (one) => one.addr === addr && one.size === size && one.rw === rw && one.list === pplist,
       );
@@ -194,13 +216,13 @@ export function createAs(k: Solaris) {
       held.splice(i, 1);
       const last: Page[] = [];
       for (const page of found.pages) {
-        page.set(PG_referenced);
-        if (rw === S_WRITE) k.locks.setDirty(page);
+        if (as !== null) page.set(PG_referenced);
+        if (as !== null && rw === S_WRITE) k.locks.setDirty(page);
         if (uncount(page)) last.push(page);
       }
       if (last.length > 0) k.onPagesUnlocked?.(last);
       for (const page of found.pages) allocator.put(page);
-      for (const { vma, pages } of found.areas) as.releasePages(vma, pages);
+      for (const { vma, pages } of found.areas) as?.releasePages(vma, pages);
     },
 
     /** How often as_pagelock() holds a page. */

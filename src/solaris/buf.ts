@@ -27,6 +27,17 @@ const BUF_BYTES = 0xe8;
 /** Flags that a clone has of its original. */
 const CLONED_FLAGS = B_READ | B_WRITE | B_SHADOW | B_PHYS | B_PAGEIO | B_FAILFAST | B_ABRWRITE;
 
+/** The page that holds a byte of a buf's memory; null when none is there. */
+export function bufPage(k: Solaris, bp: Buf, at: number): Page | null {
+  const { b_addr } = bp.b_un;
+  const kind = bp.b_flags & (B_PHYS | B_PAGEIO);
+  const ofKernel = kind === 0 || (kind === B_PHYS && (bp.b_proc === null || bp.b_proc === k.p0));
+  if (ofKernel || (bp.b_flags & B_REMAPPED) !== 0) return k.kas.pageAt(b_addr + at);
+  const list = (bp.b_flags & B_PAGEIO) !== 0 ? bp.b_pages : bp.b_shadow;
+  if (list !== null) return list.page(Math.floor(((b_addr % PAGE_SIZE) + at) / PAGE_SIZE));
+  return bp.b_proc?.p_as?.pageTable.page(b_addr + at - ((b_addr + at) % PAGE_SIZE)) ?? null;
+}
+
 export function createBuf(k: Solaris) {
   /** @throws KernelBug `buf-state` when the header is not initialised, or was freed */
   function mustReady(bp: Buf, where: string, rule = 'buf-state'): void {
@@ -90,14 +101,11 @@ export function createBuf(k: Solaris) {
 
   /** The pages under a buf whose memory is a user's or is listed. */
   function pagesOf(bp: Buf, where: string): Page[] {
-    const { b_addr } = bp.b_un;
-    const offset = b_addr % PAGE_SIZE;
+    const offset = bp.b_un.b_addr % PAGE_SIZE;
     const count = Math.ceil((offset + bp.b_bcount) / PAGE_SIZE);
-    const list = (bp.b_flags & B_PAGEIO) !== 0 ? bp.b_pages : bp.b_shadow;
     return Array.from({ length: count }, (_, i) => {
-      const page =
-        list === null ? bp.b_proc?.p_as?.pageTable.page(b_addr - offset + i * PAGE_SIZE) : list.page(i);
-      if (page === null || page === undefined)
+      const page = bufPage(k, bp, Math.max(0, i * PAGE_SIZE - offset));
+      if (page === null)
         throw new KernelBug('MAPIN-02', `page ${i} of the buf is not there: it is not locked`, where);
       return page;
     });

@@ -1,7 +1,10 @@
 /** Solaris's block I/O on an emulated machine. `bootSolaris(machine)` returns its functions by their kernel names. */
+export { AioReq, type AioResult } from './aio.ts';
 export { PFN_INVALID, S_READ, S_WRITE } from './as.ts';
 export * from './buf-struct.ts';
+export { type Caddr, FKIOCTL } from './copy.ts';
 export { DevInfo } from './dev-info.ts';
+export { Diskhd } from './disksort.ts';
 export { COPYBUF_TAG, MAX_COPYBUF_BYTES } from './dma.ts';
 export * from './dma-attr.ts';
 export {
@@ -31,8 +34,19 @@ export {
   type SolarisOptions,
 } from './kernel.ts';
 export { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
+export { DEV_BSIZE, MAXPHYS, type Mincnt, type Strategy } from './physio.ts';
 export { Pointer } from './pointer.ts';
 export { Kthread, Proc, Project, ResourceControl, Zone } from './proc.ts';
+export {
+  type Iovec,
+  UIO_READ,
+  UIO_SYSSPACE,
+  UIO_USERISPACE,
+  UIO_USERSPACE,
+  UIO_WRITE,
+  Uio,
+  type UioInit,
+} from './uio.ts';
 export {
   DDI_UMEM_NOSLEEP,
   DDI_UMEM_PAGEABLE,

@@ -19,13 +19,18 @@ import {
   WorkQueue,
 } from '../kernel/index.ts';
 import type { Machine } from '../machine/index.ts';
+import { createAio } from './aio.ts';
 import { createAs } from './as.ts';
 import { createBuf } from './buf.ts';
+import { createCopy } from './copy.ts';
+import { createDisksort } from './disksort.ts';
 import { createDma } from './dma.ts';
 import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
 import { createKmem } from './kmem.ts';
+import { createPhysio } from './physio.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
+import { createUio } from './uio.ts';
 import { createUmem } from './umem.ts';
 
 /** Highest priority of an interrupt whose handler may use the kernel. */
@@ -40,6 +45,11 @@ const subjects = {
   dma: createDma,
   dmaWindow: createDmaWindow,
   dmaMem: createDmaMem,
+  copy: createCopy,
+  uio: createUio,
+  physio: createPhysio,
+  aio: createAio,
+  disksort: createDisksort,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -53,6 +63,11 @@ function flatten(k: Solaris) {
     ...k.dma,
     ...k.dmaWindow,
     ...k.dmaMem,
+    ...k.copy,
+    ...k.uio,
+    ...k.physio,
+    ...k.aio,
+    ...k.disksort,
   };
 }
 
@@ -72,6 +87,8 @@ export interface SolarisOptions extends Omit<KernelBaseOptions, 'machine' | 'mak
   readonly trackSleeps?: boolean;
   /** Most bytes of the copy buffer of a DMA binding, two pages at least. Default 1 MiB and a page. */
   readonly dmaCopyBufferBytes?: number;
+  /** Most bytes of one transfer of physio(), from 1 on (system(5): set maxphys). Default 56 KiB. */
+  readonly maxphys?: number;
 }
 
 /** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */
