@@ -39,10 +39,11 @@ import { createRing, type Ring } from './virtio-ring.ts';
 const SEGMENTS = 62;
 /** Without indirect descriptors a request owns a share of the ring, and that is small. */
 const DIRECT_SEGMENTS = 14;
-/** A slot's memory: header, ranges of a discard, status. */
+/** A slot's memory: header, ranges of a discard, status, the answer to GET_ID. */
 const SLOT_BYTES = 64;
 const RANGE_AT = 16;
 const STATUS_AT = 32;
+const ID_AT = 40;
 /** No status yet. */
 const UNSET = 0xff;
 const MOST_SECTORS = 65535;
@@ -103,8 +104,6 @@ class VirtioBlkDriver implements Driver {
   /** Non-zero: the cache is flushed after the write. */
   readonly #fua: Uint8Array;
   readonly #slots: number;
-  /** Commands that the driver answered, until kick(). */
-  readonly #answered: DriverCommand[] = [];
   readonly #answer = new Uint8Array(ANSWER_BYTES);
 
   constructor(host: DriverHost, options: VirtioBlkOptions) {
@@ -196,10 +195,6 @@ class VirtioBlkDriver implements Driver {
     for (let i = 0; i < queues.length; i++) {
       if ((queues[i] as Queue).ring.publish()) this.#pci.notify(i);
     }
-    while (this.#answered.length > 0) {
-      const command = this.#answered.pop() as DriverCommand;
-      command.done(command);
-    }
   }
 
   interrupt(): boolean {
@@ -279,8 +274,7 @@ class VirtioBlkDriver implements Driver {
         return this.#flush(command);
       default:
         deliver(command, disk, this.#memory, this.#answer);
-        this.#answered.push(command);
-        return true;
+        return this.#endByInterrupt(command);
     }
   }
 
@@ -304,14 +298,17 @@ class VirtioBlkDriver implements Driver {
   #refuse(command: DriverCommand, code: number = ASC_INVALID_CDB_FIELD): boolean {
     setSense(command, KEY_ILLEGAL_REQUEST, code);
     command.residual = transferBytes(command);
-    this.#answered.push(command);
-    return true;
+    return this.#endByInterrupt(command);
   }
 
   #succeed(command: DriverCommand): boolean {
     command.status = 'ok';
-    this.#answered.push(command);
-    return true;
+    return this.#endByInterrupt(command);
+  }
+
+  /** A command that the driver has answered waits for a GET_ID: who submits may hold what done() wants. */
+  #endByInterrupt(command: DriverCommand): boolean {
+    return this.#place(command, regs.BLK_T_GET_ID, 0, 0, false);
   }
 
   /** Builds a request in a slot of the queue whose turn it is; false when no queue has one. */
@@ -345,7 +342,8 @@ class VirtioBlkDriver implements Driver {
     const first = lba * scale;
     const discards = type === regs.BLK_T_DISCARD;
     const moves = type === regs.BLK_T_IN || type === regs.BLK_T_OUT;
-    const count = 2 + (moves ? command.segments.count : discards ? 1 : 0);
+    const identifies = type === regs.BLK_T_GET_ID;
+    const count = 2 + (moves ? command.segments.count : discards || identifies ? 1 : 0);
     this.#types[number] = type;
     this.#counts[number] = count;
     const low = discards ? 0 : first >>> 0;
@@ -356,6 +354,8 @@ class VirtioBlkDriver implements Driver {
     if (discards) {
       this.#memory.write4x32(at + RANGE_AT, first >>> 0, (first / 2 ** 32) >>> 0, sectors * scale, 0);
       ring.describe(slot, 1, count, at + RANGE_AT, regs.BLK_RANGE_BYTES, false);
+    } else if (identifies) {
+      ring.describe(slot, 1, count, at + ID_AT, regs.BLK_ID_BYTES, true);
     } else if (moves) {
       const { addresses, lengths } = command.segments;
       const writes = type === regs.BLK_T_IN;
@@ -396,9 +396,12 @@ class VirtioBlkDriver implements Driver {
       this.kick();
       return;
     }
-    if (status === regs.BLK_S_OK) {
-      command.status = 'ok';
-      command.residual = 0;
+    const answered = this.#types[number] === regs.BLK_T_GET_ID;
+    if (status === regs.BLK_S_OK || answered) {
+      if (!answered) {
+        command.status = 'ok';
+        command.residual = 0;
+      }
       this.#vacate(queue, slot);
       command.done(command);
     } else this.#end(number, status === UNSET ? 'transport-error' : 'device-error');
@@ -515,7 +518,7 @@ class VirtioBlkDriver implements Driver {
   #readId(): string {
     const { ring, first } = this.#queues[0] as Queue;
     const at = this.#slots + first * SLOT_BYTES;
-    const id = at + RANGE_AT + 24;
+    const id = at + ID_AT;
     this.#memory.write4x32(at, regs.BLK_T_GET_ID, 0, 0, 0);
     this.#memory.write8(at + STATUS_AT, UNSET);
     ring.describe(0, 0, 3, at, regs.BLK_HEADER_BYTES, false);

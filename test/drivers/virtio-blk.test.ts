@@ -197,6 +197,28 @@ test('passthrough: reads, writes, answers and refusals', async () => {
   }
 });
 
+test('a command that the driver answers ends in the interrupt handler, never in submit() or kick()', async () => {
+  const { driver, pump } = await attach();
+  const answered = [
+    scsi([codes.OP_INQUIRY, 0, 0, 0, 96, 0], 96),
+    scsi([codes.OP_READ_10, 0, 0, 0, 0x20, 0, 0, 0, 1, 0], 512),
+  ];
+  for (const command of answered) assert.ok(driver.submit(command));
+  driver.kick();
+  assert.equal(
+    answered.map(({ ended }) => ended),
+    [0, 0],
+  );
+  for (let i = 0; i < 4; i++) pump();
+  assert.equal(
+    answered.map(({ ended, status }) => [ended, status]),
+    [
+      [1, 'ok'],
+      [1, 'check-condition'],
+    ],
+  );
+});
+
 test('abort gives up one command; the others are issued again', async () => {
   for (const profile of ['virtio-blk', 'virtio-blk-modern']) {
     const { driver, pump } = await attach({ profile, disk: { latencyNs: 10_000 } });
