@@ -4,6 +4,7 @@
 // Every command slot is made when the driver attaches, with its scatter list and its list of segments: a request on its
 // way allocates nothing.
 
+import { reportCommand, waiterOf } from '../drivers/host.ts';
 import {
   attachDriver,
   type DmaMemory,
@@ -13,7 +14,7 @@ import {
 } from '../drivers/index.ts';
 import { parseSense } from '../drivers/scsi.ts';
 import type { Rule } from '../guard/index.ts';
-import { AsyncMediaError, type IrqAction, Timer } from '../kernel/index.ts';
+import { type IrqAction, Timer } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';
 import { USHRT_MAX } from './argument.ts';
 import {
@@ -127,19 +128,6 @@ export function createSd(k: Linux) {
     };
   }
 
-  function waitUntil(ready: () => boolean, timeoutNs: number): boolean {
-    const { machine, interrupts } = k;
-    const end = machine.now() + timeoutNs;
-    while (!ready()) {
-      if (machine.now() >= end) return false;
-      const why = machine.advance(Math.min(end, machine.nextDeadline()));
-      if (why === 'media')
-        throw new AsyncMediaError('a driver that waits', 'use a synchronous one while it recovers');
-      if (why === 'irq') interrupts.deliver();
-    }
-    return true;
-  }
-
   // ---- from the queue to the hardware
 
   function prepare(q: RequestQueue, rq: Request): number {
@@ -199,7 +187,7 @@ export function createSd(k: Linux) {
   /** The driver has the command back. */
   function done(command: ScsiCommand, again: boolean): void {
     const { tracer } = k.machine;
-    if (again || command.rq === null) reportCommand('done-twice', command, 'ended once more by its driver');
+    if (again || command.rq === null) report('done-twice', command, 'ended once more by its driver');
     if (tracer.enabled) {
       const { tag, status, residual } = command;
       tracer.emit('driver_done', null, { tag, status, residual });
@@ -207,18 +195,8 @@ export function createSd(k: Linux) {
     if (command.rq !== null) k.request.blk_complete_request(command.rq);
   }
 
-  function reportCommand(rule: Rule, command: ScsiCommand, what: string): void {
-    const { op, lba, tag, direction, segments } = command;
-    const access = direction === 'none' ? null : direction === 'read' ? 'write' : 'read';
-    k.machine.guard.report({
-      rule,
-      message: `${command.device}: command ${tag} (${op}, sector ${lba}) is ${what}`,
-      device: command.device,
-      address: segments.count === 0 ? null : (segments.addresses[0] ?? null),
-      length: command.rq?.__data_len ?? 0,
-      direction: access,
-      command: tag,
-    });
+  function report(rule: Rule, command: ScsiCommand, what: string): void {
+    reportCommand(k.machine, rule, command, command.rq?.__data_len ?? 0, what);
   }
 
   function interrupt(controller: Controller, line: number, driver: Driver): boolean {
@@ -396,7 +374,7 @@ export function createSd(k: Linux) {
     if (host === undefined || command === undefined) return BLK_EH_NOT_HANDLED;
     command.timedOut = true;
     if (!command.finished && k.machine.nextDeadline() === Number.POSITIVE_INFINITY) {
-      reportCommand('done-lost', command, 'open, and the hardware has nothing to do');
+      report('done-lost', command, 'open, and the hardware has nothing to do');
     }
     const enabled = k.cpu.irqSave(); // timers run below the interrupt of the device
     host.driver.abort(command);
@@ -449,7 +427,12 @@ export function createSd(k: Linux) {
     const where = `the driver of ${controller.name}`;
     const dma = dmaMemory(device, where);
     const attach = options.attach ?? attachDriver;
-    const driver = attach({ controller, memory: k.memory, dma, waitUntil });
+    const driver = attach({
+      controller,
+      memory: k.memory,
+      dma,
+      waitUntil: waiterOf(k.machine, k.interrupts),
+    });
     const bounces = options.bounce !== false;
     k.dma.dma_set_mask_and_coherent(
       device,
