@@ -7,4 +7,5 @@ export const ENOMEM = 12;
 export const EACCES = 13;
 export const EFAULT = 14;
 export const EINVAL = 22;
+export const ENOTTY = 25;
 export const ENOTSUP = 48;

@@ -1,6 +1,9 @@
 /** Solaris's block I/O on an emulated machine. `bootSolaris(machine)` returns its functions by their kernel names. */
 export { AioReq, type AioResult } from './aio.ts';
 export { PFN_INVALID, S_READ, S_WRITE } from './as.ts';
+export { DK_FIXED_DISK, DKIOCFLUSHWRITECACHE, DKIOCGMEDIAINFO } from './blkdev.ts';
+export { errorOfBind, rulesOf, type TransferRules } from './blkdev-attr.ts';
+export type { BdDisk, BdHost, BdOptions } from './blkdev-struct.ts';
 export * from './buf-struct.ts';
 export { type Caddr, FKIOCTL } from './copy.ts';
 export { DevInfo } from './dev-info.ts';

@@ -21,6 +21,7 @@ import {
 import type { Machine } from '../machine/index.ts';
 import { createAio } from './aio.ts';
 import { createAs } from './as.ts';
+import { createBlkdev } from './blkdev.ts';
 import { createBuf } from './buf.ts';
 import { createCopy } from './copy.ts';
 import { createDisksort } from './disksort.ts';
@@ -50,6 +51,7 @@ const subjects = {
   physio: createPhysio,
   aio: createAio,
   disksort: createDisksort,
+  blkdev: createBlkdev,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -68,6 +70,7 @@ function flatten(k: Solaris) {
     ...k.physio,
     ...k.aio,
     ...k.disksort,
+    ...k.blkdev,
   };
 }
 
