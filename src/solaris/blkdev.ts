@@ -429,17 +429,15 @@ export function createBlkdev(k: Solaris) {
     return error;
   }
 
-  /** Gives a user a struct dk_minfo. */
-  function* giveMediaInfo({ about }: BdDisk, arg: number): Sleeps<number> {
+  /** Fills in a struct dk_minfo. */
+  function* giveMediaInfo({ about }: BdDisk, arg: number, mode: number): Sleeps<number> {
     const words = new Uint32Array(MINFO_WORDS);
     words[0] = DK_FIXED_DISK;
     words[1] = about.sectorBytes;
     words[2] = about.sectors % 2 ** 32;
     words[3] = Math.floor(about.sectors / 2 ** 32);
-    const as = k.curproc.p_as;
-    if (as === null) return EFAULT;
     const bytes = new Uint8Array(words.buffer);
-    return (yield* k.vm.userCopy.toUser(as, arg, bytes)) === bytes.length ? 0 : EFAULT;
+    return (yield* k.copy.ddi_copyout(bytes, arg, bytes.length, mode)) === 0 ? 0 : EFAULT;
   }
 
   return {
@@ -492,10 +490,10 @@ export function createBlkdev(k: Solaris) {
      * disk's cache is on the medium. User context.
      * @returns 0, ENXIO (no such disk), ENOTTY (no such command), EFAULT, or the error of the disk
      */
-    *bd_ioctl(dev: number, cmd: number, arg: number): Sleeps<number> {
+    *bd_ioctl(dev: number, cmd: number, arg: number, mode = 0): Sleeps<number> {
       const disk = disks.get(dev);
       if (disk === undefined) return ENXIO;
-      if (cmd === DKIOCGMEDIAINFO) return yield* giveMediaInfo(disk, arg);
+      if (cmd === DKIOCGMEDIAINFO) return yield* giveMediaInfo(disk, arg, mode);
       return cmd === DKIOCFLUSHWRITECACHE ? yield* flush(disk) : ENOTTY;
     },
   };
