@@ -52,6 +52,11 @@ export class Cpu {
     return this.interruptDepth > 0;
   }
 
+  /** Priority of the interrupt handler that is running; 0 outside. */
+  get interruptPriority(): number {
+    return this.running;
+  }
+
   get irqsEnabled(): boolean {
     return !this.irqsOff;
   }

@@ -6,7 +6,10 @@ export { errorOfBind, rulesOf, type TransferRules } from './blkdev-attr.ts';
 export type { BdDisk, BdHost, BdOptions } from './blkdev-struct.ts';
 export * from './buf-struct.ts';
 export { type Caddr, FKIOCTL } from './copy.ts';
-export { DevInfo } from './dev-info.ts';
+export { Cred, kcred } from './cred.ts';
+export type { Major } from './ddi.ts';
+export { DevInfo, type MinorNode, S_IFBLK, S_IFCHR } from './dev-info.ts';
+export * from './dev-ops.ts';
 export { Diskhd } from './disksort.ts';
 export { COPYBUF_TAG, MAX_COPYBUF_BYTES } from './dma.ts';
 export * from './dma-attr.ts';
@@ -28,6 +31,7 @@ export {
   type DmaWaitfp,
 } from './dma-struct.ts';
 export * from './errno.ts';
+export * from './intr.ts';
 export {
   bootSolaris,
   LOCK_LEVEL,
@@ -40,6 +44,9 @@ export { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
 export { DEV_BSIZE, MAXPHYS, type Mincnt, type Strategy } from './physio.ts';
 export { Pointer } from './pointer.ts';
 export { Kthread, Proc, Project, ResourceControl, Zone } from './proc.ts';
+export { SoftState } from './soft-state.ts';
+export { SpecFile } from './specfs.ts';
+export { TimeoutId } from './time.ts';
 export {
   type Iovec,
   UIO_READ,

@@ -23,14 +23,20 @@ import { createAio } from './aio.ts';
 import { createAs } from './as.ts';
 import { createBlkdev } from './blkdev.ts';
 import { createBuf } from './buf.ts';
+import { guardHighLevel } from './context.ts';
 import { createCopy } from './copy.ts';
+import { createDdi } from './ddi.ts';
 import { createDisksort } from './disksort.ts';
 import { createDma } from './dma.ts';
 import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
+import { createIntr } from './intr.ts';
 import { createKmem } from './kmem.ts';
 import { createPhysio } from './physio.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
+import { createSoftState } from './soft-state.ts';
+import { createSpecfs } from './specfs.ts';
+import { createTime } from './time.ts';
 import { createUio } from './uio.ts';
 import { createUmem } from './umem.ts';
 
@@ -52,6 +58,11 @@ const subjects = {
   aio: createAio,
   disksort: createDisksort,
   blkdev: createBlkdev,
+  ddi: createDdi,
+  softState: createSoftState,
+  intr: createIntr,
+  specfs: createSpecfs,
+  time: createTime,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -71,6 +82,11 @@ function flatten(k: Solaris) {
     ...k.aio,
     ...k.disksort,
     ...k.blkdev,
+    ...k.ddi,
+    ...k.softState,
+    ...k.intr,
+    ...k.specfs,
+    ...k.time,
   };
 }
 
@@ -101,7 +117,7 @@ export function bootSolaris(machine: Machine, options: SolarisOptions = {}): Sol
     const subject = create(k as unknown as Solaris) as object; // complete up to the subjects below this one
     k[name] = k.tracker?.instrument(subject, name) ?? subject;
   }
-  return flatten(k as unknown as Solaris);
+  return guardHighLevel(k, flatten(k as unknown as Solaris));
 }
 
 export interface ProcessOptions {
@@ -199,6 +215,6 @@ export class SolarisCore extends KernelCore implements Omit<KernelBase, 'spawnPr
 
   /** True in an interrupt above the level up to which handlers may use the kernel (LOCK_LEVEL). */
   get inHighLevel(): boolean {
-    return this.cpu.inInterrupt && this.cpu.priority > LOCK_LEVEL;
+    return this.cpu.interruptPriority > LOCK_LEVEL;
   }
 }
