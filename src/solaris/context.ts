@@ -5,8 +5,9 @@
 import { KernelBug } from '../kernel/index.ts';
 import type { SolarisCore } from './kernel.ts';
 
-/** Allowed in every context. */
+/** Allowed in every context. anocancel() does nothing but be compared. */
 const ANY_CONTEXT: ReadonlySet<string> = new Set([
+  'anocancel',
   'ddi_driver_name',
   'ddi_get_driver_private',
   'ddi_get_instance',
