@@ -78,6 +78,8 @@ export class Page {
   anon = false;
   /** What the owner hangs on it (Linux: buffer heads); with PG_private. */
   private: unknown = null;
+  /** How often Solaris's as_pagelock() holds it; each comes with a reference. */
+  locks = 0;
   /** Of a head: 2^order pages belong together. */
   order = 0;
   readonly zone: ZoneName;

@@ -154,6 +154,23 @@ export class PageAllocator {
     return frame < 0 ? null : this.take(frame, order, options);
   }
 
+  /** Takes single pages, each as by `alloc`; null, and none is taken, when there are not so many. */
+  allocMany(count: number, options: AllocOptions = ANY_PAGE): Page[] | null {
+    const pages: Page[] = [];
+    const scatter = (options.placement ?? this.placement) === 'scatter';
+    if (!this.failures.active && !scatter && (options.order ?? 0) === 0)
+      this.takeLowest(count, options, pages);
+    while (pages.length < count) {
+      const page = this.alloc(options);
+      if (page === null) {
+        for (const taken of pages) this.put(taken);
+        return null;
+      }
+      pages.push(page);
+    }
+    return pages;
+  }
+
   /** As `alloc`, but waits for pages to be freed. A failure that the plan asks for is tried again every second. */
   *allocWait(options: AllocOptions, what: string): Sleeps<Page> {
     this.scheduler.mightSleep('allocWait');
@@ -263,12 +280,34 @@ export class PageAllocator {
     const scatter = (options.placement ?? this.placement) === 'scatter';
     for (let z = top; z >= 0; z--) {
       const zone = this.mutableZones[z] as MutableZone;
-      const kept = z === 0 && top > 0 && options.below === undefined ? this.dmaReserve : 0;
-      if (zone.free - kept < 1 << order) continue;
+      if (zone.free - this.keptOf(z, top, options) < 1 << order) continue;
       const frame = this.findIn(Math.max(zone.first, from), Math.min(zone.end, end), order, scatter);
       if (frame >= 0) return frame;
     }
     return -1;
+  }
+
+  /** Takes free pages in the order in which `alloc` finds them, as many as there are, with one search for all. */
+  private takeLowest(count: number, options: AllocOptions, pages: Page[]): void {
+    const top = options.zone === undefined ? 2 : ZONE_NAMES.indexOf(options.zone);
+    const from = options.from === undefined ? 0 : this.frames.frameFrom(options.from);
+    const below = options.below === undefined ? this.frames.pages.length : this.frameEnd(options.below);
+    for (let z = top; z >= 0; z--) {
+      const zone = this.mutableZones[z] as MutableZone;
+      const end = Math.min(zone.end, below);
+      const left = count - pages.length;
+      let takes = Math.min(left, zone.free - this.keptOf(z, top, options));
+      for (let at = Math.max(zone.first, from); takes > 0 && at < end; at++, takes--) {
+        at = this.free.next(at, end);
+        if (at < 0) break;
+        pages.push(this.take(at, 0, options));
+      }
+    }
+  }
+
+  /** Pages of a zone that are kept from who asks for any from zone `top` on down. */
+  private keptOf(z: number, top: number, { below }: AllocOptions): number {
+    return z === 0 && top > 0 && below === undefined ? this.dmaReserve : 0;
   }
 
   /** First frame that lies, in part at least, at or above the address. */

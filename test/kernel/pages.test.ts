@@ -215,6 +215,60 @@ test('page-free freeing a page in use in some way is a bug', async () => {
   assertBug('page-free', () => kernel.allocator.put(kernel.vm.zeroPage));
 });
 
+test('many single pages are those that one after the other would be, all or none', async () => {
+  const options: AllocOptions[] = [
+    {},
+    { zone: 'DMA32' },
+    { zone: 'DMA' },
+    { from: 0x40000, below: 0x1008000 },
+    { below: 0x5800 },
+    { placement: 'scatter' },
+  ];
+  for (const dmaReserve of [0, 9]) {
+    for (const option of options) {
+      for (const count of [0, 1, 5, 70, 110, 222, 223]) {
+        const [one, many] = [await makeKernel({ dmaReserve }), await makeKernel({ dmaReserve })];
+        const singles: Page[] = [];
+        for (const kernel of [one, many]) mustAlloc(kernel, { below: 0x6000 });
+        for (let i = 0; i < count; i++) {
+          const page = one.allocator.alloc(option);
+          if (page !== null) singles.push(page);
+        }
+        const free = many.allocator.freePages;
+        const pages = many.allocator.allocMany(count, option);
+        if (singles.length < count) {
+          assert.is(pages, null);
+          assert.is(many.allocator.freePages, free);
+        } else {
+          assert.equal(
+            pages?.map(({ pfn, _count }) => [pfn, _count]),
+            singles.map(({ pfn, _count }) => [pfn, _count]),
+          );
+          assert.is(many.allocator.freePages, one.allocator.freePages);
+        }
+      }
+    }
+  }
+});
+
+test('many single pages ask the failure plan for each, and the shrinkers', async () => {
+  const { allocator } = await makeKernel();
+  allocator.failures.set({ every: 4 });
+  const free = allocator.freePages;
+  assert.is(allocator.allocMany(4), null);
+  assert.is(allocator.failures.calls, 4);
+  assert.is(allocator.freePages, free);
+  allocator.failures.off();
+  const kept = allocator.allocMany(free - 2) ?? [];
+  allocator.shrinkers.push(() => {
+    const page = kept.pop();
+    if (page !== undefined) allocator.put(page);
+    return 1;
+  });
+  assert.is(allocator.allocMany(5)?.length, 5);
+  assert.is(kept.length, free - 5);
+});
+
 test('allocations fail as the plan says', async () => {
   const kernel = await makeKernel();
   const { allocator } = kernel;
