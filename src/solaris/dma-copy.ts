@@ -23,16 +23,7 @@ export function takePages(k: Solaris, limits: DmaLimits, count: number, tag: str
   if (count === 0) return [];
   const reach = reachOf(limits);
   if (reach === null) return null;
-  const pages: Page[] = [];
-  while (pages.length < count) {
-    const page = k.allocator.alloc({ ...reach, tag });
-    if (page === null) {
-      givePages(k, pages);
-      return null;
-    }
-    pages.push(page);
-  }
-  return pages;
+  return k.allocator.allocMany(count, { from: reach.from, below: reach.below, tag });
 }
 
 /** Waits until they are there; null when the device reaches fewer pages than that at all. */
@@ -62,7 +53,7 @@ export function givePages(k: Solaris, pages: readonly Page[]): void {
 /** Where the device finds a run. */
 function addressOf({ phys, slot }: Run, copies: readonly Page[]): number {
   if (slot === DIRECT) return phys;
-  return (copies[slot] as Page).phys + (phys % PAGE_SIZE); // the plan was made for these pages
+  return (copies[slot] as Page).phys + (phys & (PAGE_SIZE - 1)); // the plan was made for these pages
 }
 
 /**
@@ -78,18 +69,30 @@ export function copyWindow(
 ): void {
   const { window, copies } = binding;
   if (window === null || !window.bounced) return;
+  // Runs that follow each other on both sides are copied together.
+  let [memory, copy, pending] = [0, 0, 0];
   let at = window.offset;
   for (const run of window.runs) {
     const start = Math.max(offset, at);
     const length = Math.min(offset + bytes, at + run.bytes) - start;
     if (run.slot !== DIRECT && length > 0) {
-      const memory = run.phys + start - at;
-      const copy = addressOf(run, copies) + start - at;
-      noteUnlocked(k, binding, memory);
-      k.memory.copy(toDevice ? copy : memory, toDevice ? memory : copy, length);
+      const from = run.phys + start - at;
+      const to = addressOf(run, copies) + start - at;
+      if (binding.unlocked !== null) noteUnlocked(k, binding, from);
+      if (from !== memory + pending || to !== copy + pending) {
+        if (pending > 0) move(k, memory, copy, pending, toDevice);
+        [memory, copy, pending] = [from, to, 0];
+      }
+      pending += length;
     }
     at += run.bytes;
   }
+  if (pending > 0) move(k, memory, copy, pending, toDevice);
+}
+
+function move(k: Solaris, memory: number, copy: number, bytes: number, toDevice: boolean): void {
+  if (toDevice) k.memory.copy(copy, memory, bytes);
+  else k.memory.copy(memory, copy, bytes);
 }
 
 /** Copies all of the current window. */
@@ -111,7 +114,12 @@ export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding,
   binding.current = index;
   binding.cursor = 1;
   const runs = binding.window?.runs ?? [];
-  binding.cookies = runs.map((run, i) => new WindowCookie(i, addressOf(run, binding.copies), run.bytes));
+  const cookies = new Array<WindowCookie>(runs.length);
+  for (let i = 0; i < runs.length; i++) {
+    const run = runs[i] as Run; // below their number
+    cookies[i] = new WindowCookie(i, addressOf(run, binding.copies), run.bytes);
+  }
+  binding.cookies = cookies;
   const { guard } = k.machine;
   if (!guard.enabled) return;
   const { controller } = handle.dip;

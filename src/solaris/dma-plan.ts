@@ -1,6 +1,6 @@
 // How memory becomes cookies and windows: the arithmetic of a binding, which touches nothing.
 //
-// Memory is a list of pieces, each within one page. Pieces out of the device's reach go through pages of the copy
+// Memory comes as pieces, each within one page. Pieces out of the device's reach go through pages of the copy
 // buffer (slots); the others are merged into cookies. Cookies fill windows until a window would need more slots, more
 // cookies or more bytes than there may be.
 
@@ -8,16 +8,18 @@ import type { DmaLimits } from './dma-attr.ts';
 
 const PAGE = 4096;
 
-/** Bytes that follow each other in physical memory. */
-export interface Piece {
-  readonly phys: number;
-  readonly bytes: number;
-}
+/** What becomes a cookie: bytes that follow each other in physical memory. */
+export class Run {
+  phys: number;
+  bytes: number;
+  /** The page of the copy buffer; DIRECT: the memory as it lies. While only `bounces` is known: 0. */
+  slot: number;
 
-/** What becomes a cookie: memory as it lies, or a piece that goes through the copy buffer. */
-export interface Run extends Piece {
-  /** The page of the copy buffer; DIRECT: none. While only `bounces` is known: 0. */
-  readonly slot: number;
+  constructor(phys: number, bytes: number, slot: number) {
+    this.phys = phys;
+    this.bytes = bytes;
+    this.slot = slot;
+  }
 }
 
 export const DIRECT = -1;
@@ -31,47 +33,74 @@ export interface WindowPlan {
   readonly bounced: boolean;
 }
 
-/** BNC-01, BNC-02: one past the last byte is held against the inclusive limit. */
-function outOfReach({ phys, bytes }: Piece, { lo, hi }: DmaLimits): boolean {
-  return phys < lo || phys + bytes > hi;
-}
+/** Makes the cookies of an object of its pieces, each within one page, in order (CKE-01 to CKE-06). */
+export class CookieFormer {
+  /** Those that bounce have slot 0 for now. */
+  readonly runs: Run[] = [];
+  /** BNC-04: pages of copy buffer that they ask for, when none is used twice. */
+  slots = 0;
+  private readonly limits: DmaLimits;
+  private readonly segment: number;
+  /** BNC-05: from this address on memory bounces whatever the limits say. */
+  private readonly foldAt: number;
+  /** The run that the next piece may lengthen, and the page that would have to hold it. */
+  private open: Run | null = null;
+  private nextPage = -1;
 
-/** BNC-05: memory lies on both sides of the segment boundary that the device cannot cross at all. */
-function straddles(pieces: readonly Piece[], seg: number): boolean {
-  const above = pieces.filter(({ phys, bytes }) => phys + bytes > seg).length;
-  return (above > 0 && above < pieces.length) || pieces.some(({ phys }, i) => i > 0 && phys === seg + 1);
-}
+  /** @param fold memory lies on both sides of a segment boundary that the device cannot cross at all */
+  constructor(limits: DmaLimits, fold: boolean) {
+    this.limits = limits;
+    this.segment = limits.seg + 1;
+    this.foldAt = fold ? limits.seg : Number.POSITIVE_INFINITY;
+  }
 
-/** CKE-01 to CKE-06: the cookies of the whole object, in order. Those that bounce have slot 0 for now. */
-export function formCookies(pieces: readonly Piece[], limits: DmaLimits): Run[] {
-  const fold = limits.bounceOnSeg && straddles(pieces, limits.seg);
-  const runs: { phys: number; bytes: number; slot: number }[] = [];
-  let nextPage = -1;
-  for (const piece of pieces) {
-    const { phys, bytes } = piece;
-    const last = runs.at(-1);
-    const adjacent = phys === nextPage;
-    nextPage = phys - (phys % PAGE) + PAGE;
-    if (outOfReach(piece, limits) || (fold && phys + bytes > limits.seg)) {
-      runs.push({ phys, bytes, slot: 0 });
-    } else if (
-      last !== undefined &&
-      last.slot === DIRECT &&
-      adjacent &&
-      phys % (limits.seg + 1) !== 0 &&
-      last.bytes + bytes <= limits.cookie
-    ) {
-      last.bytes += bytes;
+  /** The next piece: `bytes` bytes from `offset` on of the page at `page`. */
+  add(page: number, offset: number, bytes: number): void {
+    const phys = page + offset;
+    const { open, limits } = this;
+    const adjacent = phys === this.nextPage;
+    this.nextPage = page + PAGE;
+    // BNC-01, BNC-02: one past the last byte is held against the inclusive limit.
+    if (phys < limits.lo || phys + bytes > limits.hi || phys + bytes > this.foldAt) {
+      this.runs.push(new Run(phys, bytes, 0));
+      this.slots++;
+      this.open = null;
+    } else if (open !== null && adjacent && !this.begins(phys) && open.bytes + bytes <= limits.cookie) {
+      open.bytes += bytes;
     } else {
-      runs.push({ phys, bytes, slot: DIRECT });
+      this.open = new Run(phys, bytes, DIRECT);
+      this.runs.push(this.open);
     }
   }
-  return runs;
+
+  /** True at the beginning of a segment. */
+  private begins(phys: number): boolean {
+    const segment = phys / this.segment;
+    return Math.floor(segment) === segment;
+  }
 }
 
-/** BNC-04: pages of copy buffer that cookies ask for, when none is used twice. */
-export function slotsWanted(runs: readonly Run[]): number {
-  return runs.reduce((sum, { slot }) => sum + (slot === DIRECT ? 0 : 1), 0);
+/** BNC-05: whether pieces lie on both sides of the segment boundary. */
+export class FoldTest {
+  private readonly seg: number;
+  private below = 0;
+  private above = 0;
+  private touches = false;
+
+  constructor({ seg }: DmaLimits) {
+    this.seg = seg;
+  }
+
+  add(page: number, offset: number, bytes: number): void {
+    const phys = page + offset;
+    if (phys === this.seg + 1 && this.below + this.above > 0) this.touches = true;
+    if (phys + bytes > this.seg) this.above++;
+    else this.below++;
+  }
+
+  get straddles(): boolean {
+    return (this.above > 0 && this.below > 0) || this.touches;
+  }
 }
 
 /** One window that grows. */
@@ -99,10 +128,9 @@ class WindowBuilder {
     const { limits, open } = this;
     const bounces = run.slot !== DIRECT;
     if (bounces && this.used + 1 > this.slots) return this.cut(run, true);
-    if (bounces) this.used++;
-    const placed = bounces ? { ...run, slot: this.used - 1 } : run;
-    if (open.runs.length >= limits.sgllen) return this.cut(placed, false);
-    this.fill(placed);
+    if (bounces) run.slot = this.used++;
+    if (open.runs.length >= limits.sgllen) return this.cut(run, false);
+    this.fill(run);
     return true;
   }
 
@@ -122,15 +150,19 @@ class WindowBuilder {
     if (trim > 0 && limits.sgllen === 1) return false;
     const tail = trim > 0 ? this.takeTail(trim) : null;
     this.close();
-    if (recycle) this.used = 0;
-    if (tail !== null) this.push(recycle ? this.place(tail) : tail);
-    this.fill(recycle ? this.place(run) : run);
+    if (recycle) {
+      this.used = 0;
+      if (tail !== null) this.place(tail);
+      this.place(run);
+    }
+    if (tail !== null) this.push(tail);
+    this.fill(run);
     return true;
   }
 
   /** Gives a run that bounces the next slot. */
-  private place(run: Run): Run {
-    return run.slot === DIRECT ? run : { ...run, slot: this.used++ };
+  private place(run: Run): void {
+    if (run.slot !== DIRECT) run.slot = this.used++;
   }
 
   /** Takes `bytes` from the end of the window's last cookie. */
@@ -140,9 +172,9 @@ class WindowBuilder {
     // A window of several cookies ends with one of a page at least, and the remainder is less than that.
     if (last === undefined || last.bytes < bytes) throw new RangeError(`no ${bytes} bytes to carry over`);
     const kept = last.bytes - bytes;
-    if (kept > 0) open.runs.push({ ...last, bytes: kept });
+    if (kept > 0) open.runs.push(new Run(last.phys, kept, last.slot));
     open.bytes -= bytes;
-    return { phys: last.phys + kept, bytes, slot: last.slot };
+    return new Run(last.phys + kept, bytes, last.slot);
   }
 
   /** WIN-05, WIN-06: adds what there is room for; the rest of the cookie begins the next window. */
@@ -152,9 +184,9 @@ class WindowBuilder {
       this.push(run);
       return;
     }
-    if (room > 0) this.push({ ...run, bytes: room });
+    if (room > 0) this.push(new Run(run.phys, room, run.slot));
     this.close();
-    this.push({ phys: run.phys + room, bytes: run.bytes - room, slot: run.slot });
+    this.push(new Run(run.phys + room, run.bytes - room, run.slot));
   }
 
   private push(run: Run): void {
@@ -173,7 +205,7 @@ class WindowBuilder {
   }
 }
 
-/** The windows of an object; null when no windows can be made (WIN-03). */
+/** The windows of an object; null when no windows can be made (WIN-03). The runs become the windows'. */
 export function buildWindows(
   runs: readonly Run[],
   limits: DmaLimits,

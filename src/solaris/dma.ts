@@ -7,7 +7,7 @@
 // `where`, the last argument, is the place as its caller calls it, for findings of the guard.
 
 import { type AddressSpace, KernelBug, PAGE_SIZE, type Page, Ready, type Sleeps } from '../kernel/index.ts';
-import { B_PAGEIO, B_READ, B_REMAPPED, B_SHADOW, type Buf } from './buf-struct.ts';
+import { B_PAGEIO, B_READ, B_REMAPPED, B_SHADOW, type Buf, type PageListPtr } from './buf-struct.ts';
 import type { DevInfo } from './dev-info.ts';
 import {
   DDI_DMA_BADATTR,
@@ -23,6 +23,7 @@ import {
   DDI_DMA_WRITE,
   DDI_SUCCESS,
   type DdiDmaAttr,
+  type DmaLimits,
   limitsOf,
 } from './dma-attr.ts';
 import { CallbackList } from './dma-callback.ts';
@@ -35,7 +36,7 @@ import {
   unlockUnder,
   waitPages,
 } from './dma-copy.ts';
-import { buildWindows, formCookies, type Piece, type Run, slotsWanted } from './dma-plan.ts';
+import { buildWindows, CookieFormer, FoldTest, type Run, type WindowPlan } from './dma-plan.ts';
 import {
   Binding,
   DDI_DMA_SLEEP,
@@ -55,10 +56,16 @@ export const MAX_COPYBUF_BYTES = 0x101000;
 /** What the pages of copy buffers are allocated for. */
 export const COPYBUF_TAG = 'dma copy buffer';
 const HANDLE = 'ddi_dma_handle';
+/** Offset in a page; exact, since bit operations take numbers modulo 2^32. */
+const PAGE_MASK = PAGE_SIZE - 1;
+const NO_PAGES: readonly Page[] = [];
 
 /** What is to be bound. */
 interface DmaObject {
-  readonly pieces: readonly Piece[];
+  /** Its cookies, not in windows yet. */
+  readonly runs: readonly Run[];
+  /** Pages of copy buffer that they ask for. */
+  readonly wanted: number;
   readonly bytes: number;
   readonly buf: Buf | null;
   readonly kernel: KernelRange | null;
@@ -94,7 +101,8 @@ export function createDma(k: Solaris) {
   if (!(copySlots >= 2)) throw new RangeError('dmaCopyBufferBytes is less than two pages');
   k.onPagesUnlocked = (pages) => {
     for (const handle of bound) {
-      if (handle.binding !== null) unlockUnder(k, handle, handle.binding, pages);
+      const { binding } = handle;
+      if (binding !== null && binding.kernel === null) unlockUnder(k, handle, binding, pages);
     }
   };
 
@@ -104,19 +112,42 @@ export function createDma(k: Solaris) {
     return DDI_DMA_NORESOURCES;
   }
 
-  /** The pieces of memory that begins `offset` bytes into a page; `pfnOf` finds its pages. */
-  function piecesOf(offset: number, bytes: number, where: string, pfnOf: (i: number) => number): Piece[] {
-    const pieces: Piece[] = [];
+  /** Hands out the pieces of memory, which begins `offset` bytes into a page; `pfnOf` finds its pages. */
+  function eachPiece(
+    to: CookieFormer | FoldTest,
+    offset: number,
+    bytes: number,
+    where: string,
+    pfnOf: (i: number) => number,
+  ): void {
     let start = offset;
     for (let i = 0, left = bytes; left > 0; i++) {
       const pfn = pfnOf(i);
       if (pfn < 0) throw new KernelBug('BIND-05', `page ${i} is not there: the memory is not locked`, where);
       const length = Math.min(PAGE_SIZE - start, left);
-      pieces.push({ phys: pfn * PAGE_SIZE + start, bytes: length });
+      to.add(pfn * PAGE_SIZE, start, length);
       left -= length;
       start = 0;
     }
-    return pieces;
+  }
+
+  /** The cookies of memory. */
+  function cookiesOf(
+    limits: DmaLimits,
+    offset: number,
+    bytes: number,
+    where: string,
+    pfnOf: (i: number) => number,
+  ): CookieFormer {
+    let fold = false;
+    if (limits.bounceOnSeg) {
+      const test = new FoldTest(limits);
+      eachPiece(test, offset, bytes, where, pfnOf);
+      fold = test.straddles;
+    }
+    const former = new CookieFormer(limits, fold);
+    eachPiece(former, offset, bytes, where, pfnOf);
+    return former;
   }
 
   /** The kernel's, or the user's memory, which must be locked. */
@@ -128,32 +159,31 @@ export function createDma(k: Solaris) {
     };
   }
 
+  function listPfn(list: PageListPtr | null, locked: boolean, driver: string): (i: number) => number {
+    return (i) => {
+      const page = list?.page(i) ?? null;
+      if (locked) checkLocked(page, driver);
+      return page === null ? -1 : page.pfn;
+    };
+  }
+
   function checkLocked(page: Page | null, driver: string): void {
-    if (page === null || k.as.page_lock_count(page) > 0) return;
+    if (page === null || page.locks > 0) return;
     k.warnings.warn('BIND-05', 'memory that nobody locked is bound', driver);
   }
 
   /** BIND-04: where the pages of a buf are. */
-  function bufPieces(bp: Buf, bytes: number, driver: string, where: string): Piece[] {
+  function bufPages(bp: Buf, driver: string): (i: number) => number {
     const { b_addr } = bp.b_un;
-    const offset = b_addr % PAGE_SIZE;
-    if ((bp.b_flags & (B_PAGEIO | B_SHADOW)) !== 0) {
-      const pageio = (bp.b_flags & B_PAGEIO) !== 0;
-      const list = pageio ? bp.b_pages : bp.b_shadow;
-      return piecesOf(offset, bytes, where, (i) => {
-        const page = list?.page(i) ?? null;
-        if (!pageio) checkLocked(page, driver);
-        return page?.pfn ?? -1;
-      });
-    }
+    if ((bp.b_flags & B_PAGEIO) !== 0) return listPfn(bp.b_pages, false, driver);
+    if ((bp.b_flags & B_SHADOW) !== 0) return listPfn(bp.b_shadow, true, driver);
     const user = (bp.b_flags & B_REMAPPED) === 0 ? bp.b_proc : null;
-    return piecesOf(offset, bytes, where, addressPfn(user?.p_as ?? null, b_addr - offset, driver));
+    return addressPfn(user?.p_as ?? null, b_addr - (b_addr & PAGE_MASK), driver);
   }
 
   /** BIND-11: the cookies of the object, and what they need. */
   function planOf<A>({ handle: { limits }, object }: BindCall<A>): Plan {
-    const runs = formCookies(object.pieces, limits);
-    const wanted = slotsWanted(runs);
+    const { runs, wanted } = object;
     const slots = Math.min(wanted, copySlots);
     const partial = runs.length > limits.sgllen || object.bytes > limits.window || wanted > slots;
     return { runs, slots, partial };
@@ -167,7 +197,7 @@ export function createDma(k: Solaris) {
     if (slots === 0 && !partial) {
       const { bytes } = object;
       const windows = bytes === 0 ? [] : [{ offset: 0, bytes, runs, bounced: false }];
-      return finish(call, { fast: true, partial: false }, windows, []);
+      return finish(call, true, false, windows, NO_PAGES);
     }
     const copies = takePages(k, handle.limits, slots, COPYBUF_TAG);
     if (copies === null) return waitfp === DDI_DMA_SLEEP ? null : noResources(waitfp, call.arg);
@@ -188,26 +218,28 @@ export function createDma(k: Solaris) {
       givePages(k, copies);
       return DDI_DMA_NOMAPPING;
     }
-    return finish(call, { fast: false, partial }, windows, copies);
+    return finish(call, false, partial, windows, copies);
   }
 
   function finish<A>(
     call: BindCall<A>,
-    result: { fast: boolean; partial: boolean },
-    windows: Binding['windows'],
+    fast: boolean,
+    partial: boolean,
+    windows: readonly WindowPlan[],
     copies: readonly Page[],
   ): number {
     const { handle, object, flags, cookiep, countp } = call;
     const { bytes, kind, where, buf, kernel } = object;
     const direction = flags & DDI_DMA_RDWR;
-    const binding = new Binding({ bytes, kind, where, buf, kernel, direction, ...result, windows, copies });
+    const init = { bytes, kind, where, buf, kernel, direction, fast, partial, windows, copies };
+    const binding = new Binding(init);
     handle.binding = binding;
     bound.add(handle);
     if (buf !== null) buf.bindings++;
     selectWindow(k, handle, binding, 0);
     if ((direction & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
     giveCookies(binding, cookiep, countp);
-    return result.partial ? DDI_DMA_PARTIAL_MAP : DDI_DMA_MAPPED;
+    return partial ? DDI_DMA_PARTIAL_MAP : DDI_DMA_MAPPED;
   }
 
   /** HDL-06, Q08: waits for the copy buffer, unless there can never be one. */
@@ -295,8 +327,9 @@ export function createDma(k: Solaris) {
       if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
       const bytes = bp.b_bcount >>> 0; // BIND-02
       noteMistakes(handle, bp, flags);
-      const pieces = bufPieces(bp, bytes, handle.dip.driver, kind);
-      const object = { pieces, bytes, buf: bp, kernel: null, kind, where };
+      const offset = bp.b_un.b_addr & PAGE_MASK;
+      const made = cookiesOf(handle.limits, offset, bytes, kind, bufPages(bp, handle.dip.driver));
+      const object = { runs: made.runs, wanted: made.slots, bytes, buf: bp, kernel: null, kind, where };
       return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
     },
 
@@ -322,10 +355,11 @@ export function createDma(k: Solaris) {
       if (len === 0) return ready.with(DDI_DMA_NOMAPPING, kind);
       if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
       const bytes = len % 2 ** 32;
-      const offset = addr % PAGE_SIZE;
-      const pieces = piecesOf(offset, bytes, kind, addressPfn(as, addr - offset, handle.dip.driver));
+      const offset = addr & PAGE_MASK;
+      const pages = addressPfn(as, addr - offset, handle.dip.driver);
+      const made = cookiesOf(handle.limits, offset, bytes, kind, pages);
       const kernel = as === null ? { start: addr, end: addr + bytes } : null;
-      const object = { pieces, bytes, buf: null, kernel, kind, where };
+      const object = { runs: made.runs, wanted: made.slots, bytes, buf: null, kernel, kind, where };
       return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
     },
 
