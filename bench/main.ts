@@ -8,6 +8,7 @@ import { measure, type Pair, type Row } from './measure.ts';
 import { mpageRow } from './mpage.ts';
 import { type RawCopy, rawCopy } from './raw.ts';
 import { restoreRow } from './restore.ts';
+import { bindRow, physioRow } from './solaris.ts';
 
 const KIB = 1024;
 const MIB = 2 ** 20;
@@ -64,6 +65,18 @@ const ROWS: Readonly<Record<string, Make>> = {
     linuxRow(name, raw, { bytes: MIB, depth: 1, times: 16 * LARGE, bounce: 'swiotlb' }),
   'Linux, submit_bio of 4 KiB at depth 32': (raw, name) => submitRow(name, raw),
   'mpage over a 64 MiB ext2 file': (raw, name) => mpageRow(name, raw),
+  // Two transfers, of 56 and 8 KiB.
+  'Solaris, physio of 64 KiB direct': (raw, name) =>
+    physioRow(name, raw, { bytes: 64 * KIB, times: (4 * SPAN) / (64 * KIB) }),
+  'Solaris, physio of 64 KiB through the copy buffer': (raw, name) =>
+    physioRow(name, raw, { bytes: 64 * KIB, times: (4 * SPAN) / (64 * KIB), bounce: true }),
+  'Solaris, physio of 1 MiB direct, maxphys 1 MiB': (raw, name) =>
+    physioRow(name, raw, { bytes: MIB, times: 16 * LARGE, maxphys: MIB }),
+  'Solaris, physio of 1 MiB through the copy buffer, maxphys 1 MiB': (raw, name) =>
+    physioRow(name, raw, { bytes: MIB, times: 16 * LARGE, maxphys: MIB, bounce: true }),
+  'Solaris, DMA bind and unbind of 1 page': (raw, name) => bindRow(name, raw, 1),
+  'Solaris, DMA bind and unbind of 16 pages': (raw, name) => bindRow(name, raw, 16),
+  'Solaris, DMA bind and unbind of 256 pages': (raw, name) => bindRow(name, raw, 256),
 };
 
 const ROW = '--row';
