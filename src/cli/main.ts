@@ -59,6 +59,10 @@ function addRun(root: Command): void {
     .option('--controller <name>', 'controller or profile, as `backplane controllers` lists them')
     .option('--profile <path>', 'a profile of your own, as JSON')
     .option(
+      '--kernel <name>',
+      'run all of it on this kernel: linux or solaris (default: what the scenario says)',
+    )
+    .option(
       '--driver <path>',
       'a driver of your own instead of ours: .mjs or .js; .ts with Node 22.18 or later, or with esbuild installed',
     )
@@ -81,6 +85,7 @@ function addRun(root: Command): void {
         'Examples:',
         '  backplane run                                     the story on an AHA-1542',
         '  backplane run --file big.iso --controller ahci    any file, another controller',
+        '  backplane run --kernel solaris                    the same on Solaris',
         '  backplane run --no-bounce                         what happens if the driver forgets to bounce',
         '  backplane run --image new.qcow2 --create 1T       keep the disk in a new image',
         '  backplane run --controller ahci --driver my.mjs   a driver of your own programs the controller',

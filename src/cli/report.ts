@@ -29,9 +29,21 @@ function head(report: RunReport, paint: Paint): string[] {
       paint,
     ),
     row('', `${report.addressBits} address lines: it reaches ${reach(report.addressBits)}`, paint),
-    row('kernel', `${report.kernel}, seed ${report.seed}`, paint),
+    row('kernel', `${kernelsOf(report).join(' and ')}, seed ${report.seed}`, paint),
     ...(report.driver === null ? [] : [row('driver', report.driver, paint)]),
   ];
+}
+
+/** The kernels that the parts run on, each once. */
+function kernelsOf({ parts }: RunReport): string[] {
+  return [...new Set(parts.map(({ kernel }) => kernel))];
+}
+
+/** Which kernel a part runs on, where that is not clear, and how the process's memory gets to the driver there. */
+function kernelRow(part: PartReport, report: RunReport, paint: Paint): string[] {
+  if (kernelsOf(report).length === 1 && part.ways.length === 0) return [];
+  const ways = part.ways.length === 0 ? '' : `: ${part.ways.join(', ')}`;
+  return [row('kernel', `${part.kernel}${ways}`, paint)];
 }
 
 function reach(bits: number): string {
@@ -43,6 +55,7 @@ function formatPart(part: PartReport, number: number, report: RunReport, paint: 
   if (part.skipped !== null) return [...lines, `   ${paint.dim(`not run: ${part.skipped}`)}`];
   const { pages } = part;
   lines.push(
+    ...kernelRow(part, report, paint),
     row(
       'pages',
       `${formatCount(pages.user)} pinned: ${formatCount(pages.direct)} direct, ${formatCount(pages.bounced)} bounced`,

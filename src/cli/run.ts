@@ -8,7 +8,7 @@ import defaultScenario from '../scenario/builtin/default.json' with { type: 'jso
 import { ProfileError, parseProfile } from '../scenario/profile.ts';
 import { toJson } from '../scenario/report.ts';
 import { checkFits, runScenario } from '../scenario/run.ts';
-import { parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
+import { KERNELS, parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
 import { formatEvent } from '../trace/index.ts';
 import { blameDriver, loadDriver } from './driver.ts';
 import {
@@ -31,6 +31,7 @@ export interface RunFlags {
   readonly file?: string;
   readonly controller?: string;
   readonly profile?: string;
+  readonly kernel?: string;
   readonly driver?: string;
   readonly image?: string;
   readonly imageFormat?: string;
@@ -215,6 +216,7 @@ function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefi
   }
   return {
     ...scenario,
+    ...(flags.kernel === undefined ? {} : onKernel(scenario, flags.kernel)),
     controller,
     seed: flags.seed === undefined ? scenario.seed : parseWhole(flags.seed, '--seed', 0, 2 ** 32 - 1),
     disk:
@@ -222,6 +224,14 @@ function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefi
         ? scenario.disk
         : { ...scenario.disk, bytes: parseSize(flags.diskSize, '--disk-size') },
   };
+}
+
+/** Every part on one kernel. */
+function onKernel({ parts }: Scenario, name: string): Pick<Scenario, 'kernel' | 'parts'> {
+  const kernel = KERNELS.find((known) => known === name);
+  if (kernel === undefined)
+    throw new UsageError(`no kernel is called "${name}"${suggest(name, [...KERNELS])}`);
+  return { kernel, parts: parts.map((part) => ({ ...part, kernel })) };
 }
 
 /** The project's own lock file, or package.json where it is installed without one: this code is dist/cli.js. */

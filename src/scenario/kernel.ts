@@ -44,7 +44,12 @@ export interface Transfer {
   readonly sector: number;
   readonly sectors: number;
   readonly ranges: readonly UserRange[];
+  /** Where a kernel has several ways (Solaris): which one; default its first. */
+  readonly through?: Way;
 }
+
+/** How a process's memory gets to a driver on Solaris: bufs of locked memory, or read(2) and write(2) of a raw disk. */
+export type Way = 'ddi_umem_iosetup' | 'physio';
 
 /**
  * A booted kernel with one process; attach() comes before the first request. What may wait for a disk is

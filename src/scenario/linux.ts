@@ -2,7 +2,7 @@
 // ioctl(SG_IO) makes them: blk_rq_map_user_iov, blk_execute_rq, blk_rq_unmap_user.
 
 import { buildFlush, buildTransfer } from '../drivers/scsi.ts';
-import { type AddressSpace, PAGE_SIZE, type Sleeps, type Task, VM_READ, VM_WRITE } from '../kernel/index.ts';
+import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
 import {
   bootLinux,
   type Gendisk,
@@ -20,6 +20,7 @@ import {
 } from '../linux/index.ts';
 import { MachineError } from '../machine/index.ts';
 import type { Harness, HarnessOptions, Placement, Transfer, UserBuffer } from './kernel.ts';
+import { ProcessMemory, zonesOf } from './process.ts';
 
 /** Requests never carry more, whatever the hardware takes: pages that are copied count against 1024 vecs. */
 const MOST_BYTES = 2 ** 20;
@@ -35,13 +36,12 @@ class LinuxHarness implements Harness {
   readonly zones;
   readonly #linux: LinuxApi;
   readonly #options: HarnessOptions;
-  readonly #spaces: { readonly mm: AddressSpace; readonly start: number; readonly end: number }[] = [];
+  readonly #process: ProcessMemory;
   readonly #sectorBytes: number;
   readonly #stopTrace: () => void;
   readonly #iovs: Iovec[] = [];
   readonly #iter = new IovIter();
   #attached: { readonly host: ScsiHost; readonly disk: Gendisk } | null = null;
-  #nextAddress = 0x1000_0000;
 
   constructor(options: HarnessOptions) {
     const { machine, disk, seed } = options;
@@ -50,10 +50,11 @@ class LinuxHarness implements Harness {
     const linux = bootLinux(machine, { seed, placement: 'scatter', swiotlb: { bytes: SWIOTLB_BYTES } });
     this.#linux = linux;
     this.#stopTrace = traceToEvents(linux.kernel.trace, machine.tracer);
-    const { allocator, frames } = linux.kernel;
-    this.zones = allocator.zones.flatMap(({ name, first, end }) =>
-      stretches(frames.pages.slice(first, end).map(({ phys }) => phys)).map((piece) => ({ name, ...piece })),
+    const { kernel } = linux;
+    this.#process = new ProcessMemory(kernel, (mm, body) =>
+      kernel.spawnProcess('process', (_task, space) => body(space), mm),
     );
+    this.zones = zonesOf(kernel);
   }
 
   async attach(): Promise<void> {
@@ -79,44 +80,21 @@ class LinuxHarness implements Harness {
   }
 
   allocate(bytes: number, placement: Placement): UserBuffer {
-    const { scatter, ...range } = placement;
-    const { kernel } = this.#linux;
-    const mm = kernel.vm.createSpace({
-      ...range,
-      ...(scatter === true ? { placement: 'scatter' as const } : {}),
-    });
-    const length = Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
-    const at = this.#nextAddress;
-    this.#nextAddress += length + PAGE_SIZE;
-    const address = kernel.scheduler.complete('mmap', function* () {
-      return yield* mm.mmap({ address: at, length, prot: VM_READ | VM_WRITE });
-    });
-    if (address < 0) throw new MachineError(`the process got no memory (errno ${-address})`);
-    this.#spaces.push({ mm, start: address, end: address + length });
-    this.store(address, new Uint8Array(length));
-    const pages: number[] = [];
-    for (let page = address; page < address + length; page += PAGE_SIZE) {
-      pages.push(mm.pageTable.page(page)?.phys ?? 0);
-    }
-    return { address, bytes: length, pages };
+    return this.#process.allocate(bytes, placement);
   }
 
   store(address: number, bytes: Uint8Array): void {
-    const { userCopy } = this.#linux.kernel.vm;
-    const copied = this.#inProcess(address, (mm) => userCopy.toUser(mm, address, bytes));
-    if (copied !== bytes.length) throw new MachineError('the process ran out of memory');
+    this.#process.store(address, bytes);
   }
 
   load(address: number, into: Uint8Array): void {
-    const { userCopy } = this.#linux.kernel.vm;
-    const copied = this.#inProcess(address, (mm) => userCopy.fromUser(mm, address, into));
-    if (copied !== into.length) throw new MachineError('the process cannot read its memory');
+    this.#process.load(address, into);
   }
 
   async transfer(transfer: Transfer): Promise<number> {
     const first = transfer.ranges[0];
     if (first === undefined) return 0;
-    const task = this.#spawn(first.address, () => this.#execute(transfer));
+    const task = this.#process.run(first.address, () => this.#execute(transfer));
     await this.#linux.kernel.scheduler.runAsync({ until: task });
     return task.exitValue as number; // it ended, without an exception
   }
@@ -138,12 +116,12 @@ class LinuxHarness implements Harness {
 
   async shutdown(): Promise<string[]> {
     const linux = this.#linux;
-    const spaces = this.#spaces;
+    const memory = this.#process;
     const attached = this.#attached;
     await linux.kernel.scheduler.completeAsync('shutdown', function* () {
       for (const { queue } of attached?.host.disks ?? []) yield* linux.blk_cleanup_queue(queue);
       if (attached !== null) linux.scsi_remove_host(attached.host);
-      for (const { mm } of spaces) yield* mm.drop();
+      yield* memory.drop();
     });
     this.#stopTrace();
     const problems: string[] = [];
@@ -181,30 +159,4 @@ class LinuxHarness implements Harness {
     const copied = yield* linux.blk_rq_unmap_user(bio);
     return error !== 0 ? error : copied;
   }
-
-  /** Runs `body`, which waits for no disk, in a process that has the memory around `address`. */
-  #inProcess<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): T {
-    const task = this.#spawn(address, body);
-    this.#linux.kernel.scheduler.run({ until: task });
-    return task.exitValue as T; // it ended, without an exception
-  }
-
-  #spawn<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): Task<T> {
-    const space = this.#spaces.find(({ start, end }) => address >= start && address < end);
-    if (space === undefined) throw new MachineError(`the process has no memory at 0x${address.toString(16)}`);
-    const { kernel } = this.#linux;
-    space.mm.grab();
-    return kernel.spawnProcess('process', (_task, mm) => body(mm), space.mm);
-  }
-}
-
-/** Joins neighbouring pages to stretches. */
-function stretches(pages: readonly number[]): { base: number; bytes: number }[] {
-  const found: { base: number; bytes: number }[] = [];
-  for (const page of pages) {
-    const last = found.at(-1);
-    if (last !== undefined && last.base + last.bytes === page) last.bytes += PAGE_SIZE;
-    else found.push({ base: page, bytes: PAGE_SIZE });
-  }
-  return found;
 }

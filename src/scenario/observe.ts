@@ -10,7 +10,6 @@ const PAGE = 4096;
 export class Observer {
   pinned = 0;
   bounced = 0;
-  copied = 0;
   copiedBytes = 0;
   segments = 0;
   requests = 0;
@@ -27,6 +26,9 @@ export class Observer {
   readonly #limit: number;
   readonly #began: { commands: number; interrupts: number };
   #listDone = false;
+  /** Pages that requests have as they are, and those of them that are given a slot of the swiotlb on the way. */
+  #mapped = 0;
+  #slots = 0;
 
   constructor(machine: Machine, controller: Controller) {
     this.#machine = machine;
@@ -34,8 +36,23 @@ export class Observer {
     this.#limit = 2 ** controller.profile.addressBits;
     this.#stop = machine.tracer.listen(
       (event) => this.#see(event),
-      ['pin', 'copy', 'page_use', 'dma_map', 'block_rq_issue', 'block_rq_complete'],
+      [
+        'pin',
+        'copy',
+        'page_use',
+        'dma_map',
+        'dma_cookie',
+        'block_rq_issue',
+        'block_rq_complete',
+        'buf_start',
+        'buf_done',
+      ],
     );
+  }
+
+  /** User pages that the device itself reads or writes. */
+  get direct(): number {
+    return Math.max(0, Math.min(this.pinned, this.#mapped) - this.#slots);
   }
 
   stop(): void {
@@ -48,29 +65,38 @@ export class Observer {
   #see(event: AnyEvent): void {
     if (event.name === 'pin') this.pinned += event.fields.pages;
     else if (event.name === 'copy') this.copiedBytes += event.fields.bytes;
-    else if (event.name === 'dma_map') this.#segment(event.fields);
-    else if (event.name === 'block_rq_issue') this.requests++;
-    else if (event.name === 'block_rq_complete') this.#listDone ||= this.firstList.length > 0;
+    else if (event.name === 'dma_map') this.#map(event.fields);
+    else if (event.name === 'dma_cookie') this.#segment(event.fields);
+    else if (event.name === 'block_rq_issue' || event.name === 'buf_start') this.requests++;
+    else if (event.name === 'block_rq_complete' || event.name === 'buf_done')
+      this.#listDone ||= this.firstList.length > 0;
     else if (event.name === 'page_use') {
       const { page, device_page, kind } = event.fields;
       this.#page(page, device_page, kind as PageUse['kind']);
     }
   }
 
-  #segment({ bus, memory, bytes }: { bus: number; memory: number; bytes: number }): void {
-    this.segments++;
+  /** Linux: what is not the memory itself is a slot of the swiotlb. */
+  #map({ bus, memory, bytes }: { bus: number; memory: number; bytes: number }): void {
     if (bus !== memory) {
       const pages = Math.ceil(((memory % PAGE) + bytes) / PAGE);
       this.bounced += pages;
+      this.#slots += pages;
       for (let i = 0; i < pages; i++) this.#standIn(bus + i * PAGE);
+      if (!this.#listDone) this.#bounce(memory - (memory % PAGE), bus - (bus % PAGE));
     }
-    if (this.#listDone) return;
-    this.firstList.push({ bus, bytes, reachable: bus + bytes <= this.#limit });
-    const i = this.firstPages.findIndex(({ user }) => user === memory - (memory % PAGE));
+    this.#segment({ bus, bytes });
+  }
+
+  #segment({ bus, bytes }: { bus: number; bytes: number }): void {
+    this.segments++;
+    if (!this.#listDone) this.firstList.push({ bus, bytes, reachable: bus + bytes <= this.#limit });
+  }
+
+  #bounce(user: number, device: number): void {
+    const i = this.firstPages.findIndex((page) => page.user === user);
     const page = this.firstPages[i];
-    if (bus !== memory && page !== undefined) {
-      this.firstPages[i] = { ...page, device: bus - (bus % PAGE), kind: 'bounced' };
-    }
+    if (page !== undefined) this.firstPages[i] = { ...page, device, kind: 'bounced' };
   }
 
   #standIn(address: number): void {
@@ -80,7 +106,7 @@ export class Observer {
   #page(user: number, device: number, kind: PageUse['kind']): void {
     if (kind !== 'direct') this.#standIn(device);
     if (kind === 'bounced') this.bounced++;
-    if (kind === 'copied') this.copied++;
+    if (kind === 'direct') this.#mapped++;
     if (!this.#listDone) this.firstPages.push({ user, device, kind });
   }
 }

@@ -38,6 +38,9 @@ export interface ReportedFinding extends Finding {
 
 export interface PartReport {
   readonly title: string;
+  readonly kernel: string;
+  /** How the process's memory got to the driver, where the kernel has several ways; in order, each once. */
+  readonly ways: readonly string[];
   readonly bounce: boolean;
   /** Why the part was not run; null when it was. */
   readonly skipped: string | null;
@@ -78,6 +81,7 @@ export interface RunReport {
   readonly profile: string;
   readonly board: string;
   readonly addressBits: number;
+  /** The first part's; each part names its own. */
   readonly kernel: string;
   /** The file of the caller's own driver; null: ours. */
   readonly driver: string | null;
@@ -103,6 +107,8 @@ export function toJson(report: RunReport): object {
     findings: report.parts.flatMap((part) => part.findings),
     parts: report.parts.map((part) => ({
       title: part.title,
+      kernel: part.kernel,
+      ...(part.ways.length === 0 ? {} : { ways: part.ways }),
       bounce: part.bounce,
       ok: part.ok,
       ...(part.skipped === null ? figures(part) : { skipped: part.skipped }),

@@ -7,11 +7,13 @@ import type { GuardOptions } from '../guard/index.ts';
 import { type Controller, type Disk, Machine, MachineError, RAM_DISK_MAX } from '../machine/index.ts';
 import type { Medium } from '../media/index.ts';
 import type { AnyEvent } from '../trace/index.ts';
+import { copyDisk, KeptDisks, mediumOf } from './kept-disk.ts';
 import type { Harness, Placement, UserBuffer, UserRange } from './kernel.ts';
 import { bootLinuxHarness } from './linux.ts';
 import { Observer } from './observe.ts';
 import type { PartReport, ReportedFinding, RunReport, ZoneUse } from './report.ts';
-import type { IovecShape, Scenario, ScenarioOperation, ScenarioPart } from './schema.ts';
+import type { IovecShape, KernelName, Scenario, ScenarioOperation, ScenarioPart } from './schema.ts';
+import { bootSolarisHarness } from './solaris.ts';
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
@@ -64,13 +66,16 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   let seen: Part | null = null;
   // Without bouncing, a part that leaves it out anyway would be the same again.
   const chosen = scenario.parts.filter(({ bounce }) => bounce || options.noBounce !== true);
+  const disks = new KeptDisks(scenario);
   for (const [i, part] of chosen.entries()) {
     const progress = (done: number): void => {
       options.onProgress?.((i + done) / chosen.length, part.title);
     };
-    const run = new Part(scenario, part, options);
+    const run = new Part(scenario, part, options, disks.before(part));
     seen ??= run;
-    parts.push(await run.run(progress));
+    const report = await run.run(progress);
+    parts.push(report);
+    if (report.skipped === null) disks.keep(part, run.disk);
   }
   if (seen === null) throw new MachineError('every part of the scenario leaves bouncing out already');
   const { controller, disk } = seen;
@@ -83,7 +88,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     profile: controller.profile.name,
     board: controller.profile.board,
     addressBits: controller.profile.addressBits,
-    kernel: scenario.kernel,
+    kernel: parts[0]?.kernel ?? scenario.kernel,
     driver: options.driver ?? null,
     input: { path: options.input.path, bytes: options.input.bytes, sha256: options.input.sha256 },
     disk: { name: disk.medium?.name ?? 'memory', bytes: disk.bytes, sectorBytes: disk.sectorBytes },
@@ -106,12 +111,13 @@ class Part {
   #differing = 0;
   #digest = '';
 
-  constructor(scenario: Scenario, part: ScenarioPart, options: RunOptions) {
+  /** `before`: the disk whose bytes it goes on with; null: a fresh one. */
+  constructor(scenario: Scenario, part: ScenarioPart, options: RunOptions, before: Disk | null) {
     this.#scenario = scenario;
     this.#part = part;
     this.#options = options;
     this.#bounce = part.bounce && options.noBounce !== true;
-    const medium = options.medium?.(this.#bounce);
+    const medium = before === null ? options.medium?.(this.#bounce) : mediumOf(before, this.#bounce);
     checkFits(scenario, options.input, medium?.bytes);
     const bytes = medium === undefined ? ramDiskBytes(scenario, options.input.bytes) : 0;
     this.#machine = new Machine(options.module, {
@@ -127,10 +133,24 @@ class Part {
       ...(latencyNs === undefined ? {} : { latencyNs }),
       sectorBytes: sectorBytes as 512 | 4096,
     });
+    if (before !== null && medium === undefined) copyDisk(before, this.disk);
     this.controller.attach(this.disk, 0);
     for (const fault of scenario.faults) {
       this.#machine.addFault({ ...fault, disk: this.disk });
     }
+  }
+
+  get #kernel(): KernelName {
+    return this.#part.kernel ?? this.#scenario.kernel;
+  }
+
+  /** Linux has one way, and says nothing of it. */
+  get #ways(): string[] {
+    if (this.#kernel === 'linux') return [];
+    const ways = this.#part.operations.flatMap((operation) =>
+      operation.op === 'flush' ? [] : [operation.through ?? 'ddi_umem_iosetup'],
+    );
+    return [...new Set(ways)];
   }
 
   get #title(): string {
@@ -181,7 +201,8 @@ class Part {
         `machine.ram: the kernel needs a region at 0 of at least ${LEAST_RAM} bytes; "small" is the least that works`,
       );
     }
-    return bootLinuxHarness({
+    const boot = this.#kernel === 'solaris' ? bootSolarisHarness : bootLinuxHarness;
+    return boot({
       machine: this.#machine,
       controller: this.controller,
       disk: this.disk,
@@ -297,6 +318,7 @@ class Part {
         sector,
         sectors: piece.length / unit,
         ranges,
+        ...(operation.through === undefined ? {} : { through: operation.through }),
       });
       if (error !== 0) this.#fail(operation.op, sector, error);
       if (operation.op === 'write') continue;
@@ -325,16 +347,20 @@ class Part {
     const findings = this.#findings();
     const problems =
       skipped === null ? [...this.#problems, ...this.#unexpected(findings, identical, reads)] : [];
-    const pinned = observer?.pinned ?? 0;
-    const bounced = observer?.bounced ?? 0;
     return {
       title: this.#title,
+      kernel: this.#kernel,
+      ways: this.#ways,
       bounce: this.#bounce,
       skipped,
       ok: problems.length === 0,
       problems,
       readback: { sha256: this.#digest, identical, differingBytes: this.#differing },
-      pages: { user: pinned, direct: Math.max(0, pinned - bounced), bounced },
+      pages: {
+        user: observer?.pinned ?? 0,
+        direct: observer?.direct ?? 0,
+        bounced: observer?.bounced ?? 0,
+      },
       copiedBytes: observer?.copiedBytes ?? 0,
       segments: observer?.segments ?? 0,
       requests: observer?.requests ?? 0,

@@ -38,6 +38,8 @@ const transfer = {
   bytes: v.optional(whole(1, 2 ** 53 - 1, 'bytes')),
   /** Default: one page-aligned stretch for each request. */
   iovec: v.optional(iovecs),
+  /** On Solaris: bufs of locked memory (default), or read(2) and write(2) of the raw disk. Linux has one way. */
+  through: v.optional(choice(['ddi_umem_iosetup', 'physio'])),
 };
 
 const operation = v.variant(
@@ -63,8 +65,19 @@ const expectation = v.strictObject({
   identical: v.optional(flag, true),
 });
 
+/** The kernels that a part can run on. */
+export const KERNELS = ['linux', 'solaris'] as const;
+export type KernelName = (typeof KERNELS)[number];
+
 const part = v.strictObject({
   title: text,
+  /** Default: the scenario's. */
+  kernel: v.optional(choice(KERNELS)),
+  /** `fresh`, or the number of an earlier part: its disk, with the bytes that it left. */
+  disk: v.optional(
+    v.union([v.literal('fresh'), whole(1, 2 ** 31)], 'must be "fresh" or the number of an earlier part'),
+    'fresh',
+  ),
   /** False: the driver forgets to bounce, and cuts addresses to the width of its descriptors. */
   bounce: v.optional(flag, true),
   /** `out-of-reach`: only if the controller cannot reach the process's pages. */
@@ -92,7 +105,7 @@ export const scenarioSchema = v.strictObject({
   name: text,
   about: v.optional(text, 'a scenario'),
   seed: v.optional(whole(0, 2 ** 32 - 1), 1),
-  kernel: v.optional(choice(['linux']), 'linux'),
+  kernel: v.optional(choice(KERNELS), 'linux'),
   machine: v.optional(
     v.strictObject({
       ram: v.optional(
@@ -138,10 +151,24 @@ export class ScenarioError extends Error {
   }
 }
 
+/** A disk can be had of a part that comes before. */
+function checkDisks({ parts }: Scenario): string[] {
+  return parts.flatMap(({ disk }, i) => {
+    if (disk === 'fresh' || disk <= i) return [];
+    const right =
+      i === 0 ? '"fresh": no part is before it' : `"fresh" or the number of an earlier part, 1 to ${i}`;
+    return [`parts[${i}].disk is ${disk}; it must be ${right}`];
+  });
+}
+
 /** Validates what came out of a JSON file; `source` is its name, for the error. Throws ScenarioError. */
 export function parseScenario(value: unknown, source: string): Scenario {
   const result = v.safeParse(scenarioSchema, value, { abortPipeEarly: true });
-  if (result.success) return result.output;
+  if (result.success) {
+    const problems = checkDisks(result.output);
+    if (problems.length > 0) throw new ScenarioError(source, problems);
+    return result.output;
+  }
   throw new ScenarioError(
     source,
     result.issues.slice(0, 5).map((issue) => describeIssue(issue, scenarioSchema, 'the scenario')),

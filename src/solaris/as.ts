@@ -203,6 +203,8 @@ export function createAs(k: Solaris) {
     for (const { vma, pages: count } of holds) as.holdPages(vma, count);
     ppp.value = listed ? new PageListPtr(pages) : null;
     record(as, { addr, size, rw, list: ppp.value, areas: holds, pages });
+    const { tracer } = k.machine;
+    if (tracer.enabled) tracer.emit('pin', null, { user: addr, pages: walk.count, write: rw === S_WRITE });
     return 0;
   }
 

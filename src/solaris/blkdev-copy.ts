@@ -59,6 +59,7 @@ export class BdCopier {
   bindNext(xfer: BdXfer, bp: Buf, where: string): number {
     const { k } = this;
     xfer.bytes = Math.min(xfer.copyBytes, xfer.remaining);
+    if (k.machine.tracer.enabled) this.traceUse(xfer);
     if (xfer.op === 'write') this.move(this.addressOf(xfer, bp), xfer.copyAddr, xfer.bytes);
     return k.scheduler.atomic(
       k.dma.ddi_dma_addr_bind_handle(
@@ -102,5 +103,17 @@ export class BdCopier {
     const { kas } = this.k;
     kas.read(from, this.buffer, bytes);
     kas.write(to, this.buffer, bytes);
+    const { tracer } = this.k.machine;
+    if (tracer.enabled) tracer.emit('copy', null, { why: 'blkdev', bytes });
+  }
+
+  /** The pages that stand for the buf's: those of the copy. */
+  private traceUse({ copyAddr, bytes }: BdXfer): void {
+    const { kas, machine } = this.k;
+    for (let at = 0; at < bytes; at += PAGE_SIZE) {
+      const page = kas.pageAt(copyAddr + at)?.phys ?? 0;
+      const piece = Math.min(PAGE_SIZE, bytes - at);
+      machine.tracer.emit('page_use', null, { page, device_page: page, bytes: piece, kind: 'copied' });
+    }
   }
 }

@@ -13,7 +13,7 @@ import { errorOfBind, rulesOf } from './blkdev-attr.ts';
 import { BdCopier } from './blkdev-copy.ts';
 import { BdQueue } from './blkdev-queue.ts';
 import { BdDisk, type BdHost, type BdOptions, BdXfer, type Host, XferList } from './blkdev-struct.ts';
-import { B_READ, type Buf } from './buf-struct.ts';
+import { B_READ, B_WRITE, type Buf } from './buf-struct.ts';
 import { DevInfo } from './dev-info.ts';
 import {
   DDI_DMA_CONSISTENT,
@@ -32,11 +32,12 @@ import {
 } from './dma-attr.ts';
 import type { DdiAccHandle } from './dma-mem.ts';
 import { DDI_DMA_DONTWAIT, DDI_DMA_SLEEP, DdiDmaCookie, type DdiDmaHandle } from './dma-struct.ts';
-import { EFAULT, ENOMEM, ENOTTY, ENXIO } from './errno.ts';
+import { EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO } from './errno.ts';
 import type { Solaris } from './kernel.ts';
 import { KM_SLEEP } from './kmem.ts';
 import { DEV_BSIZE } from './physio.ts';
 import { Pointer } from './pointer.ts';
+import type { Uio } from './uio.ts';
 
 /** Virtual ns after which a command is given up. */
 const TIMEOUT_NS = 30e9;
@@ -166,6 +167,11 @@ export function createBlkdev(k: Solaris) {
     }
     bp.b_resid = Math.max(0, start + bp.b_bcount - end);
     bp.b_bcount -= bp.b_resid;
+    const { tracer } = k.machine;
+    if (tracer.enabled) {
+      const { b_lblkno: block, b_bcount: bytes } = bp;
+      tracer.emit('buf_start', null, { disk: disk.name, op: opOf(bp), block, bytes });
+    }
     disk.busy++;
     begin(disk, bp, start / unit);
     return 0;
@@ -325,6 +331,11 @@ export function createBlkdev(k: Solaris) {
     xfer.bp = null;
     owner.free.push(xfer);
     owner.busy--;
+    const { tracer } = k.machine;
+    if (tracer.enabled && xfer.op !== 'flush') {
+      const { b_bcount: bytes, b_resid: resid } = bp;
+      tracer.emit('buf_done', null, { disk: owner.name, op: xfer.op, bytes, resid, error });
+    }
     if (error !== 0) fail(bp, error);
     else k.buf.biodone(bp);
   }
@@ -440,6 +451,16 @@ export function createBlkdev(k: Solaris) {
     return (yield* k.copy.ddi_copyout(bytes, arg, bytes.length, mode)) === 0 ? 0 : EFAULT;
   }
 
+  /** read(2) and write(2) of a raw disk: whole sectors, straight between it and the memory of the uio. */
+  function* raw(dev: number, rw: number, uio: Uio): Sleeps<number> {
+    const disk = disks.get(dev);
+    if (disk === undefined) return ENXIO;
+    const { sectorBytes } = disk.about;
+    // physio() counts in blocks of 512 bytes and would begin at another place.
+    if (uio.uio_loffset % sectorBytes !== 0 || uio.uio_resid % sectorBytes !== 0) return EINVAL;
+    return yield* k.physio.physio(strategy, null, dev, rw, k.physio.minphys, uio);
+  }
+
   return {
     /**
      * Attaches the driver of a controller and makes its disks known. User or kernel context, or before there is any.
@@ -483,6 +504,19 @@ export function createBlkdev(k: Solaris) {
      */
     bd_strategy(bp: Buf): number {
       return strategy(bp);
+    },
+
+    /**
+     * read(9E) of disks: physio(). User context.
+     * @returns 0, ENXIO (no such disk), EINVAL (no whole sectors), or what physio() returns
+     */
+    *bd_read(dev: number, uio: Uio): Sleeps<number> {
+      return yield* raw(dev, B_READ, uio);
+    },
+
+    /** write(9E) of disks, as bd_read(). */
+    *bd_write(dev: number, uio: Uio): Sleeps<number> {
+      return yield* raw(dev, B_WRITE, uio);
     },
 
     /**

@@ -6,6 +6,7 @@ import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
 import { DDI_DMA_RDWR, DDI_DMA_READ, type DmaLimits } from './dma-attr.ts';
 import { DIRECT, type Run } from './dma-plan.ts';
 import { type Binding, type DdiDmaHandle, WindowCookie } from './dma-struct.ts';
+import { traceWindow } from './dma-trace.ts';
 import type { Solaris } from './kernel.ts';
 
 /** The lowest memory that is ever given out for DMA: page 2. */
@@ -72,6 +73,7 @@ export function copyWindow(
   // Runs that follow each other on both sides are copied together.
   let [memory, copy, pending] = [0, 0, 0];
   let at = window.offset;
+  let copied = 0;
   for (const run of window.runs) {
     const start = Math.max(offset, at);
     const length = Math.min(offset + bytes, at + run.bytes) - start;
@@ -84,10 +86,13 @@ export function copyWindow(
         [memory, copy, pending] = [from, to, 0];
       }
       pending += length;
+      copied += length;
     }
     at += run.bytes;
   }
   if (pending > 0) move(k, memory, copy, pending, toDevice);
+  const { tracer } = k.machine;
+  if (tracer.enabled && copied > 0) tracer.emit('copy', null, { why: 'dma', bytes: copied });
 }
 
 function move(k: Solaris, memory: number, copy: number, bytes: number, toDevice: boolean): void {
@@ -120,9 +125,10 @@ export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding,
     cookies[i] = new WindowCookie(i, addressOf(run, binding.copies), run.bytes);
   }
   binding.cookies = cookies;
-  const { guard } = k.machine;
-  if (!guard.enabled) return;
+  const { guard, tracer } = k.machine;
   const { controller } = handle.dip;
+  if (tracer.enabled) traceWindow(k, binding, controller.name);
+  if (!guard.enabled) return;
   const reach = 2 ** Math.min(controller.profile.addressBits, 53);
   const direction = accessOf(binding);
   binding.guarded = binding.cookies.map(({ dmac_laddress: address, dmac_size: bytes }) => {

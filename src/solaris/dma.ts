@@ -47,6 +47,7 @@ import {
   mustBound,
   mustHandle,
 } from './dma-struct.ts';
+import { traceBind } from './dma-trace.ts';
 import type { Solaris } from './kernel.ts';
 import { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
 import type { Pointer } from './pointer.ts';
@@ -236,6 +237,7 @@ export function createDma(k: Solaris) {
     handle.binding = binding;
     bound.add(handle);
     if (buf !== null) buf.bindings++;
+    if (k.machine.tracer.enabled) traceBind(k, binding, handle.dip.controller.name);
     selectWindow(k, handle, binding, 0);
     if ((direction & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
     giveCookies(binding, cookiep, countp);
@@ -376,6 +378,8 @@ export function createDma(k: Solaris) {
       if (binding.buf !== null) binding.buf.bindings--;
       handle.binding = null;
       bound.delete(handle);
+      const { tracer } = k.machine;
+      if (tracer.enabled) tracer.emit('dma_unbind', handle.dip.controller.name, { bytes: binding.bytes });
       waiting.trigger();
       return DDI_SUCCESS;
     },

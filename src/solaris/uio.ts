@@ -120,6 +120,7 @@ export function createUio(k: Solaris) {
         const bytes = Math.min(piece.iov_len, n - done, uio.uio_resid);
         const moved = yield* move(p, done, bytes, rw, piece.iov_base, uio.uio_segflg);
         if (moved !== bytes) return EFAULT;
+        if (k.machine.tracer.enabled) k.machine.tracer.emit('copy', null, { why: 'uiomove', bytes });
         uio.advance(piece, bytes);
         done += bytes;
       }

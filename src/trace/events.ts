@@ -44,23 +44,24 @@ function wide(low: number, high: number): number {
 }
 
 export const EVENTS = {
-  // Kernel base and Linux.
+  // Both kernels.
   pin: declare({
     layer: 'kernel',
     about: 'pages of a process are pinned for I/O; `write`: the device is to write them',
     fields: { user: 'hex', pages: 'number', write: 'flag' },
   }),
   copy: declare({
-    layer: 'linux',
+    layer: 'kernel',
     about: 'the CPU copies bytes on their way between user memory and device',
     fields: { why: 'name', bytes: 'number' },
   }),
   page_use: declare({
-    layer: 'linux',
+    layer: 'kernel',
     about:
       "a page of a request that goes to the driver: the owner's, what the device is given, and how it came to that",
     fields: { page: 'hex', device_page: 'hex', bytes: 'number', kind: 'name' },
   }),
+  // Linux.
   block_bio_queue: declare({
     layer: 'linux',
     about: 'a bio enters a queue',
@@ -111,6 +112,34 @@ export const EVENTS = {
     layer: 'linux',
     about: 'a mapping ends',
     fields: { bus: 'hex', bytes: 'number', direction: 'name' },
+  }),
+
+  // Solaris.
+  buf_start: declare({
+    layer: 'solaris',
+    about: 'a buf comes to the driver of disks; `block` of 512 bytes',
+    fields: { disk: 'name', op: 'name', block: 'number', bytes: 'number' },
+  }),
+  buf_done: declare({
+    layer: 'solaris',
+    about: 'the driver of disks ends a buf; `resid` bytes of it were not moved',
+    fields: { disk: 'name', op: 'name', bytes: 'number', resid: 'number', error: 'number' },
+  }),
+  dma_bind: declare({
+    layer: 'solaris',
+    about: 'memory is bound to a DMA handle; `copy_pages`: of how many pages its copy buffer is',
+    fields: { bytes: 'number', windows: 'number', copy_pages: 'number', direction: 'name' },
+  }),
+  dma_cookie: declare({
+    layer: 'solaris',
+    about:
+      'a cookie of a window that becomes the current one; `memory` differs from `bus` where the copy buffer stands for it',
+    fields: { bus: 'hex', memory: 'hex', bytes: 'number', window: 'number' },
+  }),
+  dma_unbind: declare({
+    layer: 'solaris',
+    about: 'a binding ends',
+    fields: { bytes: 'number' },
   }),
 
   driver_submit: declare({

@@ -33,6 +33,11 @@ test('an unknown controller gets a suggestion', () => {
   refuses(['run', '--controller', 'floppy'], /no controller is called "floppy"; there are .*"aha1542"/);
 });
 
+test('an unknown kernel gets a suggestion', () => {
+  refuses(['run', '--kernel', 'solarsi'], /no kernel is called "solarsi" \(did you mean "solaris"\?\)/);
+  refuses(['run', '--kernel', 'dos'], /no kernel is called "dos"; there are .*"linux"/);
+});
+
 test('an unknown scenario gets a suggestion', () => {
   refuses(['run', 'defualt'], /no scenario is called "defualt" \(did you mean "default"\?\)/);
 });

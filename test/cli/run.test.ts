@@ -29,7 +29,15 @@ interface Output {
     expected: boolean;
     count: number;
   }[];
-  parts: { title: string; ok: boolean; skipped?: string; problems: string[]; overwrittenBytes: number }[];
+  parts: {
+    title: string;
+    kernel: string;
+    ways?: string[];
+    ok: boolean;
+    skipped?: string;
+    problems: string[];
+    overwrittenBytes: number;
+  }[];
 }
 
 function runJson(args: readonly string[]): { status: number | null; output: Output; stderr: string } {
@@ -58,6 +66,22 @@ test('the default scenario tells the story on the lock file and ends well', () =
   assert.ok(output.commands >= 3 && output.interrupts >= 1 && output.segments >= 2);
 });
 
+test('its second part reads on Solaris what Linux wrote, through both of the interfaces', () => {
+  const { output } = runJson([]);
+  const file = readFileSync(join(root, 'package-lock.json'));
+  const part = output.parts[1] as Output['parts'][number] &
+    Pick<Output, 'readback' | 'pages' | 'copiedBytes'>;
+  assert.equal(
+    output.parts.map(({ kernel }) => kernel),
+    ['linux', 'solaris', 'linux'],
+  );
+  assert.equal([part?.ok, part?.ways], [true, ['ddi_umem_iosetup', 'physio']]);
+  assert.equal(part?.readback, { sha256: sha256(file), identical: true, differingBytes: 0 });
+  const pages = 2 * Math.ceil(file.length / 4096);
+  assert.equal(part?.pages, { user: pages, direct: 0, bounced: pages });
+  assert.is(part?.copiedBytes, 2 * Math.ceil(file.length / 512) * 512);
+});
+
 test('its last part finds the mistake: where, how long, under which rule', () => {
   const { output } = runJson([]);
   const rules = new Set(output.findings.map(({ rule }) => rule));
@@ -65,7 +89,7 @@ test('its last part finds the mistake: where, how long, under which rule', () =>
   assert.ok(output.findings.every(({ expected }) => expected));
   const wrong = output.findings.find(({ rule }) => rule === 'dev-unmapped');
   assert.ok(wrong !== undefined && wrong.address < 2 ** 24 && wrong.length > 0);
-  assert.ok((output.parts[1]?.overwrittenBytes ?? 0) > 0);
+  assert.ok((output.parts[2]?.overwrittenBytes ?? 0) > 0);
 });
 
 test('the report for people names pages, segments, the memory map and the rules', () => {
@@ -81,7 +105,7 @@ test('the report for people names pages, segments, the memory map and the rules'
     /not reachable: the board drives/,
     /bytes of another process overwritten/,
     /map-mask .*declared by the scenario/,
-    /ok: 2 parts went as the scenario says/,
+    /ok: 3 parts went as the scenario says/,
   ]) {
     assert.match(stdout, pattern);
   }
@@ -138,8 +162,47 @@ test('a controller that reaches every page copies nothing and skips the mistake'
   assert.is(status, 0);
   assert.is(output.pages.bounced, 0);
   assert.is(output.copiedBytes, 0);
-  assert.match(output.parts[1]?.skipped ?? '', /64 address lines and reaches every page/);
+  assert.match(output.parts[2]?.skipped ?? '', /64 address lines and reaches every page/);
 });
+
+test('--kernel solaris: a file of an odd size is written and read', () => {
+  withFolder((folder) => {
+    const path = join(folder, 'odd');
+    const bytes = randomFillSync(new Uint8Array(5_000_001));
+    writeFileSync(path, bytes);
+    const { status, output } = runJson(['--file', path, '--controller', 'lsi53c810', '--kernel', 'solaris']);
+    assert.equal(
+      output.parts.flatMap(({ problems }) => problems),
+      [],
+    );
+    assert.ok(output.parts.every(({ kernel }) => kernel === 'solaris'));
+    assert.equal([status, output.readback.identical, output.readback.sha256], [0, true, sha256(bytes)]);
+  });
+});
+
+test('--kernel solaris: the report names the interfaces, and --trace shows them', () => {
+  const { status, stdout, stderr } = backplane(['run', '--kernel', 'solaris', '--trace']);
+  assert.is(status, 0);
+  assert.match(stdout, /kernel +solaris, seed 1\n/);
+  assert.match(stdout, /kernel +solaris: ddi_umem_iosetup, physio/);
+  for (const event of ['pin', 'buf_start', 'dma_bind', 'dma_cookie', 'driver_submit', 'command', 'buf_done'])
+    assert.match(stderr, new RegExp(`\\b${event}\\b`));
+});
+
+test('--kernel linux runs all of it there', () => {
+  const { status, output } = runJson(['--kernel', 'linux']);
+  assert.is(status, 0);
+  assert.ok(output.parts.every(({ kernel, ways }) => kernel === 'linux' && ways === undefined));
+});
+
+for (const controller of ['aha1542', 'ahci-sb600']) {
+  test(`--no-bounce --kernel solaris on ${controller} is found: status 1`, () => {
+    const { status, output } = runJson(['--no-bounce', '--kernel', 'solaris', '--controller', controller]);
+    assert.is(status, 1);
+    assert.not.ok(output.readback.identical);
+    assert.ok(output.findings.some(({ rule, expected }) => rule === 'map-mask' && !expected));
+  });
+}
 
 for (const controller of ['aha1542', 'ahci-sb600', 'piix-ide']) {
   test(`--no-bounce on ${controller} is found: status 1`, () => {

@@ -28,11 +28,18 @@ function hash() {
 }
 
 /** Writes and reads the input at each sector, on a disk of `bytes`. */
-async function visit(controller: string, bytes: number, sectorBytes: number, sectors: readonly number[]) {
+async function visit(
+  controller: string,
+  bytes: number,
+  sectorBytes: number,
+  sectors: readonly number[],
+  kernel = 'linux',
+) {
   const scenario = parseScenario(
     {
       name: 'large',
       controller,
+      kernel,
       disk: { sectorBytes, bytes },
       requestBytes: 16384,
       parts: [

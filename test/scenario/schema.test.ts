@@ -34,6 +34,36 @@ const WRONG: readonly [string, unknown, RegExp][] = [
     /operations is \[\]; it must have at least one/,
   ],
   [
+    'an unknown kernel',
+    { name: 'x', kernel: 'bsd', parts: [part] },
+    /kernel is "bsd"; it must be "linux" or "solaris"/,
+  ],
+  [
+    'an unknown kernel of a part',
+    { name: 'x', parts: [{ ...part, kernel: 'bsd' }] },
+    /parts\[0\]\.kernel is "bsd"; it must be "linux" or "solaris"/,
+  ],
+  [
+    'an unknown way',
+    { name: 'x', parts: [{ title: 'a', operations: [{ op: 'read', through: 'dma' }] }] },
+    /operations\[0\]\.through is "dma"; it must be "ddi_umem_iosetup" or "physio"/,
+  ],
+  [
+    'a disk of nobody',
+    { name: 'x', parts: [{ ...part, disk: 'old' }] },
+    /parts\[0\]\.disk is "old"; it must be "fresh" or the number of an earlier part/,
+  ],
+  [
+    'the disk of a part that comes later',
+    { name: 'x', parts: [part, { ...part, disk: 2 }] },
+    /parts\[1\]\.disk is 2; it must be "fresh" or the number of an earlier part, 1 to 1/,
+  ],
+  [
+    'the disk of an earlier part where there is none',
+    { name: 'x', parts: [{ ...part, disk: 1 }] },
+    /parts\[0\]\.disk is 1; it must be "fresh": no part is before it/,
+  ],
+  [
     'an unknown rule',
     { name: 'x', parts: [{ ...part, expect: { findings: ['dev-foo'] } }] },
     /findings\[0\] is "dev-foo"; it must be "map-unknown" or/,
