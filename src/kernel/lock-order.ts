@@ -2,7 +2,7 @@
 // and so is a spin lock that an interrupt takes and that is elsewhere held with interrupts on: both are reported when
 // the second half is seen, whether or not anybody was in the way that time. Locks of one name are one kind.
 
-import type { Cpu, LockMode, LockWatch } from './cpu.ts';
+import { type Cpu, type LockMode, type LockWatch, TOP_PRIORITY } from './cpu.ts';
 import type { Task } from './task.ts';
 import type { Warnings } from './warnings.ts';
 
@@ -15,9 +15,11 @@ interface Held {
 interface Kind {
   /** Kinds that were taken while one of this was held, and by whom first. */
   readonly after: Map<string, string>;
-  /** Who first took one in an interrupt, and who held one with interrupts on; empty: nobody. */
-  inInterrupt: string;
-  openToInterrupts: string;
+  /** Highest priority of an interrupt that took one; 0: none. */
+  takenAt: number;
+  /** Lowest priority up to which interrupts were held off while one was taken outside of them, and by whom first. */
+  heldAt: number;
+  heldBy: string;
 }
 
 export class LockOrder implements LockWatch {
@@ -60,10 +62,15 @@ export class LockOrder implements LockWatch {
   }
 
   private checkInterrupts(kind: Kind, name: string, who: string): void {
-    if (this.cpu.inInterrupt) kind.inInterrupt ||= who;
-    else if (this.cpu.irqsEnabled) kind.openToInterrupts ||= who;
-    if (kind.inInterrupt === '' || kind.openToInterrupts === '') return;
-    const what = `taken in an interrupt, and held with interrupts on by ${kind.openToInterrupts}`;
+    const { cpu } = this;
+    if (cpu.inInterrupt) {
+      kind.takenAt = Math.max(kind.takenAt, cpu.interruptPriority);
+    } else if (cpu.priority < kind.heldAt) {
+      kind.heldAt = cpu.priority;
+      kind.heldBy = who;
+    }
+    if (kind.takenAt <= kind.heldAt) return;
+    const what = `taken in an interrupt, and held with interrupts on by ${kind.heldBy}`;
     this.warnings.warn('lock-order', what, name);
   }
 
@@ -80,7 +87,7 @@ export class LockOrder implements LockWatch {
   private kind(name: string): Kind {
     const known = this.kinds.get(name);
     if (known !== undefined) return known;
-    const kind = { after: new Map<string, string>(), inInterrupt: '', openToInterrupts: '' };
+    const kind = { after: new Map<string, string>(), takenAt: 0, heldAt: TOP_PRIORITY, heldBy: '' };
     this.kinds.set(name, kind);
     return kind;
   }

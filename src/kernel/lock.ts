@@ -23,6 +23,11 @@ export class SpinLock {
     return this.locked;
   }
 
+  /** True when what runs now has it. */
+  get heldHere(): boolean {
+    return this.locked && this.holder === this.cpu.current && this.inInterrupt === this.cpu.inInterrupt;
+  }
+
   /**
    * Takes the lock; interrupts stay on, so no interrupt handler may take it (Linux: spin_lock).
    * @throws KernelBug `spin-self` when it is held: on one CPU this would spin for ever
@@ -48,7 +53,7 @@ export class SpinLock {
   unlock(): void {
     const { cpu } = this;
     if (!this.locked) throw new KernelBug('spin-unlock', 'released and not held', this.name);
-    if (this.holder !== cpu.current || this.inInterrupt !== cpu.inInterrupt) {
+    if (!this.heldHere) {
       throw new KernelBug('spin-unlock', 'released by another than its holder', this.name);
     }
     this.locked = false;

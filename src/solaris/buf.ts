@@ -236,6 +236,10 @@ export function createBuf(k: Solaris) {
       if (k.inHighLevel) throw new KernelBug('BIO-11', 'called in a high-level interrupt', 'biodone');
       bp.b_flags &= ~B_STARTED;
       if (bp.b_iodone !== null) {
+        if (k.cpu.preemptCount > 0) {
+          const what = 'called with a mutex held, which b_iodone may want';
+          k.warnings.warn('INTR-04', what, k.cpu.spinning);
+        }
         bp.b_iodone(bp);
         return;
       }

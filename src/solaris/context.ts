@@ -22,7 +22,14 @@ const ANY_CONTEXT: ReadonlySet<string> = new Set([
 ]);
 
 /** Functions that look themselves, wherever they are called from, and have a rule of their own. */
-const LOOK_THEMSELVES: ReadonlySet<string> = new Set(['biodone', 'ddi_umem_unlock']);
+const LOOK_THEMSELVES: ReadonlySet<string> = new Set([
+  'biodone',
+  'ddi_umem_unlock',
+  'mutex_enter',
+  'mutex_exit',
+  'mutex_owned',
+  'mutex_tryenter',
+]);
 
 /** Has every function of the kernel's throw `INTR-02` in a high-level interrupt, but those that are allowed there. */
 export function guardHighLevel<Api extends object>(k: SolarisCore, api: Api): Api {

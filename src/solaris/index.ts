@@ -46,6 +46,21 @@ export { Pointer } from './pointer.ts';
 export { Kthread, Proc, Project, ResourceControl, Zone } from './proc.ts';
 export { SoftState } from './soft-state.ts';
 export { SpecFile } from './specfs.ts';
+export {
+  type Entered,
+  Kcondvar,
+  Kmutex,
+  KmutexIntr,
+  MUTEX_DEFAULT,
+  MUTEX_DRIVER,
+  TR_CLOCK_TICK,
+  TR_MICROSEC,
+  TR_MILLISEC,
+  TR_NANOSEC,
+  TR_SEC,
+} from './mutex.ts';
+export { Krwlock, Ksema, RW_DRIVER, RW_READER, RW_WRITER, SEMA_DRIVER } from './sema.ts';
+export { DDI_NOSLEEP, DDI_SLEEP, DdiTaskq, TASKQ_DEFAULTPRI } from './taskq.ts';
 export { TimeoutId } from './time.ts';
 export {
   type Iovec,

@@ -32,10 +32,13 @@ import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
 import { createIntr } from './intr.ts';
 import { createKmem } from './kmem.ts';
+import { createMutex } from './mutex.ts';
 import { createPhysio } from './physio.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
 import { createSoftState } from './soft-state.ts';
 import { createSpecfs } from './specfs.ts';
+import { createSema } from './sema.ts';
+import { createTaskq } from './taskq.ts';
 import { createTime } from './time.ts';
 import { createUio } from './uio.ts';
 import { createUmem } from './umem.ts';
@@ -63,6 +66,9 @@ const subjects = {
   intr: createIntr,
   specfs: createSpecfs,
   time: createTime,
+  mutex: createMutex,
+  sema: createSema,
+  taskq: createTaskq,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -87,6 +93,9 @@ function flatten(k: Solaris) {
     ...k.intr,
     ...k.specfs,
     ...k.time,
+    ...k.mutex,
+    ...k.sema,
+    ...k.taskq,
   };
 }
 

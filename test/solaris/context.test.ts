@@ -300,6 +300,10 @@ test('INTR-02 every function but those few throws in a high-level interrupt, and
     'drv_hztousec',
     'drv_usectohz',
     'drv_usecwait',
+    'mutex_enter',
+    'mutex_exit',
+    'mutex_owned',
+    'mutex_tryenter',
   ]);
 });
 
