@@ -2,10 +2,10 @@
 // ddi_dma_mem_alloc().
 
 import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
+import type { DdiAccHandle } from './acc.ts';
 import type { BdXfer } from './blkdev-struct.ts';
 import { B_REMAPPED, type Buf } from './buf-struct.ts';
 import { DDI_DMA_READ, DDI_DMA_STREAMING, DDI_DMA_WRITE, DDI_SUCCESS } from './dma-attr.ts';
-import type { DdiAccHandle } from './dma-mem.ts';
 import { DDI_DMA_DONTWAIT, DDI_DMA_SLEEP } from './dma-struct.ts';
 import type { Solaris } from './kernel.ts';
 import { Pointer } from './pointer.ts';

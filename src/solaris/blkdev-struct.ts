@@ -10,10 +10,10 @@ import type {
   SegmentList,
 } from '../drivers/index.ts';
 import { type IrqAction, type SpinLock, Timer, type WorkQueue } from '../kernel/index.ts';
+import type { DdiAccHandle } from './acc.ts';
 import type { TransferRules } from './blkdev-attr.ts';
 import type { Buf } from './buf-struct.ts';
 import type { DevInfo } from './dev-info.ts';
-import type { DdiAccHandle } from './dma-mem.ts';
 import type { DdiDmaHandle } from './dma-struct.ts';
 import type { Pointer } from './pointer.ts';
 

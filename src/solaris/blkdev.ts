@@ -9,6 +9,7 @@ import { attachDriver, type DmaMemory, type Driver, type DriverDisk } from '../d
 import { KernelBug, type Sleeps, SpinLock, Timer, Work, WorkQueue } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';
 import { MachineError } from '../machine/errors.ts';
+import type { DdiAccHandle } from './acc.ts';
 import { errorOfBind, rulesOf } from './blkdev-attr.ts';
 import { BdCopier } from './blkdev-copy.ts';
 import { BdQueue } from './blkdev-queue.ts';
@@ -30,7 +31,6 @@ import {
   DMA_ATTR_V0,
   limitsOf,
 } from './dma-attr.ts';
-import type { DdiAccHandle } from './dma-mem.ts';
 import { DDI_DMA_DONTWAIT, DDI_DMA_SLEEP, DdiDmaCookie, type DdiDmaHandle } from './dma-struct.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO } from './errno.ts';
 import type { Solaris } from './kernel.ts';

@@ -21,6 +21,9 @@ const ANY_CONTEXT: ReadonlySet<string> = new Set([
   'ddi_get_lbolt',
 ]);
 
+/** Registers: ddi_get8() … ddi_rep_put64(), pci_config_get8() … pci_config_put32(). */
+const REGISTERS = /^(?:ddi_(?:rep_)?|pci_config_)(?:get|put)(?:8|16|32|64)$/;
+
 /** Functions that look themselves, wherever they are called from, and have a rule of their own. */
 const LOOK_THEMSELVES: ReadonlySet<string> = new Set([
   'biodone',
@@ -37,6 +40,7 @@ export function guardHighLevel<Api extends object>(k: SolarisCore, api: Api): Ap
   const functions = api as Record<string, unknown>;
   for (const [name, inner] of Object.entries(functions)) {
     if (typeof inner !== 'function' || ANY_CONTEXT.has(name) || LOOK_THEMSELVES.has(name)) continue;
+    if (REGISTERS.test(name)) continue;
     const call = inner as (...args: unknown[]) => unknown;
     functions[name] = (...args: unknown[]): unknown => {
       if (cpu.interruptDepth > 0 && k.inHighLevel)

@@ -1,6 +1,7 @@
 // Memory for devices (ddi_dma_mem_alloc(9F)).
 
 import { KernelBug, MAX_ORDER, PAGE_SIZE, type Page, Ready, type Sleeps } from '../kernel/index.ts';
+import { DdiAccHandle, type DdiDeviceAccAttr } from './acc.ts';
 import { DDI_DMA_CONSISTENT, DDI_FAILURE, DDI_SUCCESS, type DdiDmaAttr } from './dma-attr.ts';
 import { CallbackList } from './dma-callback.ts';
 import { givePages, reachOf, takePages, waitPages } from './dma-copy.ts';
@@ -14,27 +15,8 @@ export const IOMEM_DATA_UC_WR_COMBINE = 0x20000;
 export const IOMEM_DATA_UNCACHED = 0x40000;
 const IOMEM_DATA_MASK = 0xf0000;
 
-/** How the CPU reaches the memory (ddi_device_acc_attr(9S)). Little endian, in order: nothing to choose. */
-export interface DdiDeviceAccAttr {
-  readonly devacc_attr_version: number;
-  readonly devacc_attr_endian_flags: number;
-  readonly devacc_attr_dataorder: number;
-}
-
 /** What the pages are allocated for. */
 export const DMA_MEM_TAG = 'dma memory';
-
-/** The memory of one ddi_dma_mem_alloc(): ddi_acc_handle_t. */
-export class DdiAccHandle {
-  readonly kaddr: number;
-  readonly bytes: number;
-  freed = false;
-
-  constructor(kaddr: number, bytes: number) {
-    this.kaddr = kaddr;
-    this.bytes = bytes;
-  }
-}
 
 /** How memory is laid out: `chunks` of `pages` pages that follow each other, aligned to `align` pages. */
 interface Layout {
@@ -124,7 +106,7 @@ export function createDmaMem(k: Solaris) {
     ddi_dma_mem_alloc<A>(
       h: DdiDmaHandle,
       len: number,
-      _accattrp: DdiDeviceAccAttr | null,
+      accattrp: DdiDeviceAccAttr | null,
       flags: number,
       waitfp: DmaWaitfp<A>,
       arg: A,
@@ -141,7 +123,7 @@ export function createDmaMem(k: Solaris) {
       if (layout === null) return ready.with(fail(waitfp, arg), where);
 
       function finish(pages: readonly Page[], bytes: number): number {
-        const acc = new DdiAccHandle(k.kas.map(pages), pages.length * PAGE_SIZE);
+        const acc = new DdiAccHandle(k.kas.map(pages), pages.length * PAGE_SIZE, accattrp);
         kaddrp.value = acc.kaddr;
         real_lengthp.value = (flags & DDI_DMA_CONSISTENT) !== 0 ? len : bytes;
         handlep.value = acc;

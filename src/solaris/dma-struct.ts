@@ -3,7 +3,7 @@
 import { KernelBug, type Page } from '../kernel/index.ts';
 import type { Buf } from './buf-struct.ts';
 import type { DevInfo } from './dev-info.ts';
-import type { DdiDmaAttr, DmaLimits } from './dma-attr.ts';
+import { DDI_DMA_FLAGERR, type DdiDmaAttr, type DmaLimits } from './dma-attr.ts';
 import type { WindowPlan } from './dma-plan.ts';
 
 /** What to do without resources: give up, or wait for them. */
@@ -100,9 +100,13 @@ export class DdiDmaHandle {
   readonly limits: DmaLimits;
   binding: Binding | null = null;
   freed = false;
+  /** Faults of the device's DMA that were there already; counted with DDI_DMA_FLAGERR alone. */
+  faults: number;
 
   constructor(dip: DevInfo, attr: DdiDmaAttr, limits: DmaLimits) {
     this.dip = dip;
+    const counts = (attr.dma_attr_flags & DDI_DMA_FLAGERR) !== 0;
+    this.faults = counts ? dip.controller.counters.dmaFaults : 0;
     this.attr = { ...attr };
     this.limits = limits;
   }

@@ -1,4 +1,11 @@
 /** Solaris's block I/O on an emulated machine. `bootSolaris(machine)` returns its functions by their kernel names. */
+export {
+  DDI_NEVERSWAP_ACC,
+  DDI_STRUCTURE_BE_ACC,
+  DDI_STRUCTURE_LE_ACC,
+  DdiAccHandle,
+  type DdiDeviceAccAttr,
+} from './acc.ts';
 export { AioReq, type AioResult } from './aio.ts';
 export { PFN_INVALID, S_READ, S_WRITE } from './as.ts';
 export { DK_FIXED_DISK, DKIOCFLUSHWRITECACHE, DKIOCGMEDIAINFO } from './blkdev.ts';
@@ -13,9 +20,8 @@ export * from './dev-ops.ts';
 export { Diskhd } from './disksort.ts';
 export { COPYBUF_TAG, MAX_COPYBUF_BYTES } from './dma.ts';
 export * from './dma-attr.ts';
+export { DDI_FM_NONFATAL, DDI_FM_OK, DDI_FME_VERSION, type DdiFmError } from './dma-fault.ts';
 export {
-  DdiAccHandle,
-  type DdiDeviceAccAttr,
   DMA_MEM_TAG,
   IOMEM_DATA_CACHED,
   IOMEM_DATA_UC_WR_COMBINE,
@@ -41,11 +47,6 @@ export {
   type SolarisOptions,
 } from './kernel.ts';
 export { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
-export { DEV_BSIZE, MAXPHYS, type Mincnt, type Strategy } from './physio.ts';
-export { Pointer } from './pointer.ts';
-export { Kthread, Proc, Project, ResourceControl, Zone } from './proc.ts';
-export { SoftState } from './soft-state.ts';
-export { SpecFile } from './specfs.ts';
 export {
   type Entered,
   Kcondvar,
@@ -59,7 +60,18 @@ export {
   TR_NANOSEC,
   TR_SEC,
 } from './mutex.ts';
+export { DEV_BSIZE, MAXPHYS, type Mincnt, type Strategy } from './physio.ts';
+export { Pointer } from './pointer.ts';
+export { Kthread, Proc, Project, ResourceControl, Zone } from './proc.ts';
+export {
+  DDI_DEV_AUTOINCR,
+  DDI_DEV_NO_AUTOINCR,
+  DDI_ME_REGSPEC_RANGE,
+  DDI_ME_RNUMBER_RANGE,
+} from './regs.ts';
 export { Krwlock, Ksema, RW_DRIVER, RW_READER, RW_WRITER, SEMA_DRIVER } from './sema.ts';
+export { SoftState } from './soft-state.ts';
+export { SpecFile } from './specfs.ts';
 export { DDI_NOSLEEP, DDI_SLEEP, DdiTaskq, TASKQ_DEFAULTPRI } from './taskq.ts';
 export { TimeoutId } from './time.ts';
 export {

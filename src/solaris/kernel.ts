@@ -28,6 +28,7 @@ import { createCopy } from './copy.ts';
 import { createDdi } from './ddi.ts';
 import { createDisksort } from './disksort.ts';
 import { createDma } from './dma.ts';
+import { createDmaFault } from './dma-fault.ts';
 import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
 import { createIntr } from './intr.ts';
@@ -35,9 +36,10 @@ import { createKmem } from './kmem.ts';
 import { createMutex } from './mutex.ts';
 import { createPhysio } from './physio.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
+import { createRegs } from './regs.ts';
+import { createSema } from './sema.ts';
 import { createSoftState } from './soft-state.ts';
 import { createSpecfs } from './specfs.ts';
-import { createSema } from './sema.ts';
 import { createTaskq } from './taskq.ts';
 import { createTime } from './time.ts';
 import { createUio } from './uio.ts';
@@ -69,6 +71,8 @@ const subjects = {
   mutex: createMutex,
   sema: createSema,
   taskq: createTaskq,
+  regs: createRegs,
+  dmaFault: createDmaFault,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -96,6 +100,8 @@ function flatten(k: Solaris) {
     ...k.mutex,
     ...k.sema,
     ...k.taskq,
+    ...k.regs,
+    ...k.dmaFault,
   };
 }
 

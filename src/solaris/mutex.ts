@@ -43,7 +43,7 @@ export class KmutexIntr {
 }
 
 /** What mutex_enter() of it returns. */
-export type Entered<M> = M extends KmutexIntr ? void : Sleeps<void>;
+export type Entered<M> = M extends KmutexIntr ? undefined : Sleeps<void>;
 
 /** A condition variable (kcondvar_t). */
 export class Kcondvar {
@@ -73,9 +73,14 @@ class Locks {
   thread(mp: Kmutex, where: string): Mutex {
     if (mp.inner === null) throw new KernelBug('mutex-init', 'mutex_init() was not called', where);
     const { interruptPriority: level } = this.#cpu;
-    if (level > LOCK_LEVEL) throw new KernelBug('INTR-02', 'no spin mutex, in a high-level interrupt', mp.inner.name);
+    if (level > LOCK_LEVEL)
+      throw new KernelBug('INTR-02', 'no spin mutex, in a high-level interrupt', mp.inner.name);
     if (this.#cpu.inInterrupt)
-      throw new KernelBug('INTR-01', 'a mutex of threads, in an interrupt: initialise it with a priority', mp.inner.name);
+      throw new KernelBug(
+        'INTR-01',
+        'a mutex of threads, in an interrupt: initialise it with a priority',
+        mp.inner.name,
+      );
     return mp.inner;
   }
 
@@ -180,7 +185,7 @@ export function createMutex(k: Solaris) {
      * @throws KernelBug `mutex-init` when it is prepared already, or `arg` does not fit
      */
     mutex_init(mp: Kmutex | KmutexIntr, name: string, _type: number, arg: number | null): void {
-      if ((mp instanceof KmutexIntr) !== (arg !== null))
+      if (mp instanceof KmutexIntr !== (arg !== null))
         throw new KernelBug('mutex-init', 'a KmutexIntr has a priority, a Kmutex has none', name);
       locks.init(mp, name, arg);
     },
@@ -233,7 +238,8 @@ export function createMutex(k: Solaris) {
 
     /** Its end. @throws KernelBug `cv-destroy` when somebody waits */
     cv_destroy(cvp: Kcondvar): void {
-      if (!queueOf(cvp, 'cv_destroy').empty) throw new KernelBug('cv-destroy', 'somebody waits', 'cv_destroy');
+      if (!queueOf(cvp, 'cv_destroy').empty)
+        throw new KernelBug('cv-destroy', 'somebody waits', 'cv_destroy');
       cvp.queue = null;
     },
 

@@ -91,7 +91,8 @@ export function createTaskq(k: Solaris) {
       dflags: number,
     ): Sleeps<number> {
       must(tq, 'ddi_taskq_dispatch');
-      if (!(yield* k.kmem.kmem_take('taskq', dflags === DDI_SLEEP ? KM_SLEEP : KM_NOSLEEP))) return DDI_FAILURE;
+      if (!(yield* k.kmem.kmem_take('taskq', dflags === DDI_SLEEP ? KM_SLEEP : KM_NOSLEEP)))
+        return DDI_FAILURE;
       tq.list.push(() => func(arg));
       scheduler.wakeOne(tq.idle);
       return DDI_SUCCESS;

@@ -130,7 +130,10 @@ test('INTR-01 a handler takes mutexes of its priority and above, and no mutex of
     },
     5,
   );
-  assert.match(inInterrupt(solaris, () => assertBug('INTR-01', () => solaris.mutex_enter(low)), 6).message, 'at 6');
+  assert.match(
+    inInterrupt(solaris, () => assertBug('INTR-01', () => solaris.mutex_enter(low)), 6).message,
+    'at 6',
+  );
 });
 
 test('INTR-02 a high-level handler takes spin mutexes alone', async () => {

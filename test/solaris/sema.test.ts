@@ -92,7 +92,8 @@ test('a task queue with one thread works in order, with more side by side', asyn
     };
     inThread(solaris, function* () {
       const tq = solaris.ddi_taskq_create(null, 'tq', threads, TASKQ_DEFAULTPRI, 0);
-      for (let i = 0; i < 3; i++) assert.is(yield* solaris.ddi_taskq_dispatch(tq, work, i, DDI_SLEEP), DDI_SUCCESS);
+      for (let i = 0; i < 3; i++)
+        assert.is(yield* solaris.ddi_taskq_dispatch(tq, work, i, DDI_SLEEP), DDI_SUCCESS);
       yield* solaris.ddi_taskq_wait(tq);
       assert.equal(order, expected);
       yield* solaris.ddi_taskq_destroy(tq);
@@ -175,5 +176,8 @@ test('timeout calls in interrupt context when its ticks are over, untimeout take
     solaris.drv_usecwait(7);
     assert.is(kernel.scheduler.now() - again, 7000);
   });
-  assert.equal([solaris.drv_usectohz(10_001), solaris.drv_usectohz(10_000), solaris.drv_hztousec(3)], [2, 1, 30_000]);
+  assert.equal(
+    [solaris.drv_usectohz(10_001), solaris.drv_usectohz(10_000), solaris.drv_hztousec(3)],
+    [2, 1, 30_000],
+  );
 });
