@@ -95,6 +95,11 @@ export class Buf {
   state: BufState = 'raw';
   /** getrbuf() made it: freerbuf() takes it back. */
   allocated = false;
+  /** biodone() has ended the transfer, and nobody has taken its result: what that was. */
+  ended = false;
+  endResid = 0;
+  endCount = 0;
+  endError = 0;
 
   /** The same storage as b_lblkno in a 64-bit kernel. */
   get b_blkno(): number {

@@ -64,6 +64,7 @@ export function createBuf(k: Solaris) {
     bp.b_offset = -1;
     bp.b_iodone = null;
     bp.b_private = null;
+    bp.ended = false;
     bp.b_sem = new Semaphore(k.scheduler, 'b_sem', 0);
     bp.b_io = new Semaphore(k.scheduler, 'b_io', 0);
     bp.state = 'ready';
@@ -72,6 +73,8 @@ export function createBuf(k: Solaris) {
   function finish(bp: Buf, where: string, rule: string): void {
     mustReady(bp, where, rule);
     if (bp.bindings > 0) throw new KernelBug(rule, 'the buf is bound for DMA', where);
+    if ((bp.b_flags & B_STARTED) !== 0)
+      throw new KernelBug(rule, 'the driver has the buf: no biodone() was called', where);
     bp.b_sem = null;
     bp.b_io = null;
     bp.state = 'finished';
@@ -118,6 +121,23 @@ export function createBuf(k: Solaris) {
       throw new KernelBug('MAPIN-06', 'the mapping is not the one of bp_mapin()', 'bp_mapout');
     bp.b_un.b_addr = offset;
     bp.b_flags &= ~B_REMAPPED;
+  }
+
+  /** Keeps the result until somebody takes it. */
+  function post(bp: Buf): void {
+    bp.ended = true;
+    bp.endResid = bp.b_resid;
+    bp.endCount = bp.b_bcount;
+    bp.endError = geterror(bp);
+    bp.b_io?.up();
+  }
+
+  /** BIO-04: the result is that of biodone(): the driver has not touched the buf since. */
+  function takeResult(bp: Buf): void {
+    if (!bp.ended) return;
+    bp.ended = false;
+    const same = bp.b_resid === bp.endResid && bp.b_bcount === bp.endCount && geterror(bp) === bp.endError;
+    if (!same) throw new KernelBug('BIO-04', 'the buf was changed after its biodone()', 'biowait');
   }
 
   /** The end of a transfer for which nobody waits: its pages are told, the header goes. */
@@ -246,17 +266,19 @@ export function createBuf(k: Solaris) {
       if ((bp.b_flags & B_DONE) !== 0) throw new KernelBug('BIO-03', 'the transfer had ended', 'biodone');
       bp.b_flags |= B_DONE;
       if ((bp.b_flags & B_ASYNC) !== 0) release(bp);
-      else bp.b_io?.up();
+      else post(bp);
     },
 
     /**
      * Waits for the end of the transfer; a buf that is mapped in is mapped out. Each end lets one wait go.
      * @returns geterror()
+     * @throws KernelBug `BIO-04` when b_resid, b_bcount or the error was changed after biodone()
      */
     *biowait(bp: Buf): Sleeps<number> {
       mustReady(bp, 'biowait');
       k.mightSleep('biowait');
       if (bp.b_io !== null && !bp.b_io.tryDown()) yield* bp.b_io.down();
+      takeResult(bp);
       if ((bp.b_flags & B_ASYNC) === 0) mapout(bp);
       return geterror(bp);
     },

@@ -270,6 +270,9 @@ export function createDma(k: Solaris) {
     const align = handle.attr.dma_attr_align;
     if (align > 1 && bp.b_un.b_addr % Math.min(align, PAGE_SIZE) !== 0)
       k.warnings.warn('BIND-06', `a buf that is not aligned to ${align} bytes is bound`, driver);
+    const granular = handle.attr.dma_attr_granular;
+    if (bp.b_bcount % granular !== 0)
+      k.warnings.warn('WIN-08', `${bp.b_bcount} bytes are bound, no multiple of ${granular}`, driver);
   }
 
   return {

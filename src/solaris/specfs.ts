@@ -3,7 +3,7 @@
 
 import { KernelBug, type Sleeps } from '../kernel/index.ts';
 import type { AioReq } from './aio.ts';
-import type { Buf } from './buf-struct.ts';
+import { B_STARTED, type Buf } from './buf-struct.ts';
 import { FKIOCTL } from './copy.ts';
 import { type Cred, kcred } from './cred.ts';
 import { type DevInfo, type MinorNode, S_IFBLK } from './dev-info.ts';
@@ -183,6 +183,7 @@ export function createSpecfs(k: Solaris) {
       k.buf.biodone(bp);
       return 0;
     }
+    bp.b_flags |= B_STARTED;
     const result = cb_strategy(bp);
     if (result !== undefined && result !== 0)
       k.warnings.warn('DRV-01', `strategy returned ${result}: nobody looks at it`, nameOf(bp.b_edev));

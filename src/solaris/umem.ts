@@ -89,10 +89,21 @@ export function createUmem(k: Solaris) {
     return new UmemCookie({ type, addr: k.kas.map(pages), size: bytes, pages });
   }
 
+  /** True while a device may be at work on the kernel's memory. */
+  function isBound({ addr, size }: UmemCookie): boolean {
+    for (const { binding } of k.dma.dma_bound()) {
+      const buf = binding?.buf ?? null;
+      const start = buf?.b_proc === null ? buf.b_un.b_addr : (binding?.kernel?.start ?? -1);
+      if (start < addr + size && start + (binding?.bytes ?? 0) > addr) return true;
+    }
+    return false;
+  }
+
   function free(cookie: UmemCookie): void {
     if (cookie.type === UMEM_GONE)
       throw new KernelBug('UFREE-03', 'the cookie was freed already', 'ddi_umem_free');
     if (cookie.type !== UMEM_TRASH) {
+      if (isBound(cookie)) throw new KernelBug('UFREE-04', 'the memory is bound for DMA', 'ddi_umem_free');
       k.kas.unmap(cookie.addr);
       for (const page of cookie.pages) allocator.put(page);
     }
@@ -256,7 +267,7 @@ export function createUmem(k: Solaris) {
 
     /**
      * Frees what ddi_umem_alloc() returned; null is nothing, and a cookie of locked memory is unlocked. Any context.
-     * @throws KernelBug `UFREE-03` when it was freed already
+     * @throws KernelBug `UFREE-03` when it was freed already, `UFREE-04` while it is bound for DMA
      */
     ddi_umem_free(cookie: UmemCookie | null): void {
       if (cookie === null) return;
