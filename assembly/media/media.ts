@@ -399,7 +399,10 @@ function applyFault(r: Request, disk: Disk): void {
   }
 }
 
-/** The first entry of the fault plan that strikes now; every entry that matches counts the request. */
+/**
+ * The first entry of the fault plan that strikes now, of errors the one that the request meets first; every entry that
+ * matches counts the request.
+ */
 function strike(r: Request, disk: Disk): u32 {
   let found: u32 = 0;
   const last = r.sector + (r.sectors == 0 ? 0 : r.sectors - 1);
@@ -413,12 +416,18 @@ function strike(r: Request, disk: Disk): u32 {
     const matched = load<u32>(at, FAULT_AT_MATCHED);
     store<u32>(at, matched + 1, FAULT_AT_MATCHED);
     const times = load<u32>(at, FAULT_AT_TIMES);
-    if (found != 0 || matched < load<u32>(at, FAULT_AT_SKIP)) continue;
+    if (matched < load<u32>(at, FAULT_AT_SKIP)) continue;
     if (times != 0 && load<u32>(at, FAULT_AT_STRUCK) >= times) continue;
-    store<u32>(at, load<u32>(at, FAULT_AT_STRUCK) + 1, FAULT_AT_STRUCK);
-    found = <u32>at;
+    if (found == 0 || isErrorBefore(at, found)) found = <u32>at;
   }
+  if (found != 0) store<u32>(found, load<u32>(found, FAULT_AT_STRUCK) + 1, FAULT_AT_STRUCK);
   return found;
+}
+
+function isErrorBefore(at: usize, other: usize): bool {
+  if (load<u32>(at, FAULT_AT_KIND) != FAULT_ERROR || load<u32>(other, FAULT_AT_KIND) != FAULT_ERROR)
+    return false;
+  return load<u64>(at, FAULT_AT_FIRST) < load<u64>(other, FAULT_AT_FIRST);
 }
 
 function duration(r: Request, disk: Disk): u64 {

@@ -39,9 +39,9 @@ const OPERATIONS: Readonly<Record<MediaOperation, number>> = {
 export interface Fault {
   readonly disk: Disk;
   /**
-   * `error`: a medium error at the first sector of the range that the request touches; what is before it is
-   * moved. `torn`: only the first `argument` bytes of a write arrive, and it reports success. `delay`:
-   * `argument` ns more.
+   * `error`: a medium error at the first sector of the range that the request touches; what is before it is moved.
+   * Of several errors the one at the lowest sector strikes, of everything else the first in the plan. `torn`: only
+   * the first `argument` bytes of a write arrive, and it reports success. `delay`: `argument` ns more.
    */
   readonly kind: keyof typeof KINDS;
   /** Default: reads and writes; writes where they are torn, and no other can be. */

@@ -135,6 +135,21 @@ for (const kind of KINDS) {
       assert.equal(seen, ['ok', 'ok', 'ok', 'ok', '10', '12', 'ok', 'ok']);
     });
 
+    test(`of several bad sectors the request meets the lowest first, wherever it stands in the plan (${name})`, async () => {
+      const { rig } = await setup(kind, where);
+      const { machine, disk } = rig;
+      for (const [first, times] of [
+        [12, 1],
+        [9, 1],
+        [11, 0],
+      ] as const) {
+        machine.addFault({ kind: 'error', operations: ['read'], disk, first, last: first, times });
+      }
+      const seen: number[] = [];
+      for (const lba of [8, 8, 12, 8]) seen.push((await rig.one({ op: 'read', lba, sectors: 6 })).badSector);
+      assert.equal(seen, [9, 11, 12, 11]);
+    });
+
     test(`a delay is added in virtual time (${name})`, async () => {
       const { rig } = await setup(kind, where);
       const { machine, disk } = rig;
