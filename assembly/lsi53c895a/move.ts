@@ -271,9 +271,11 @@ function dataIn(d: Lsi, s: Slot): bool {
   const good = segment(d, bytes);
   if (keeps) moveInside(registersOf(d) + LSI_SWIDE, 1);
   const done = scsiMoved(s);
+  // A medium that failed did so at a sector: the last word never crossed the bus.
+  const full = keeps && done;
   if ((get8(d, LSI_SXFER) & LSI_SXFER_MO) == 0) set8(d, LSI_SFBR, load<u8>(<usize>load<u32>(AT_RUNS)));
   advance(d, bytes);
-  if (keeps) setBits(d, LSI_SCNTL2, LSI_SCNTL2_WSR);
+  if (full) setBits(d, LSI_SCNTL2, LSI_SCNTL2_WSR);
   if (padded) {
     if ((get32(d, LSI_DBC) & SCRIPT_COUNT_MASK) != 0) storeBytes(d, registersOf(d) + PAD, 1);
     else {
@@ -281,7 +283,7 @@ function dataIn(d: Lsi, s: Slot): bool {
       setBits(d, LSI_SCNTL2, LSI_SCNTL2_WSR);
     }
   }
-  endStretch(d, s, from, bytes + (keeps ? 1 : 0), done);
+  endStretch(d, s, from, bytes + (full ? 1 : 0), done);
   if (padded) ignoreResidue(d);
   proceed(d);
   return good;

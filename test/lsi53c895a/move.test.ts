@@ -13,13 +13,15 @@ const CDB = DATA + 0x300;
 const STATUS = DATA + 0x400;
 const BUFFER = DATA + 0x1000;
 
-/** A nexus in its data phase: a command without leave to disconnect, the medium at work at once. */
+/** A nexus in its data phase: a command without leave to disconnect, the medium at work at once, sector `bad` of it not. */
 async function nexus(
   cdb: readonly number[],
   wide = false,
   profile: string | Profile = 'lsi53c895a',
+  bad?: number,
 ): Promise<Chip> {
   const chip = await Chip.create({ profile });
+  if (bad !== undefined) chip.machine.addFault({ disk: chip.disk, kind: 'error', first: bad, last: bad });
   chip.clearAttention();
   chip.disk.write(0, pattern(8192, 1));
   if (wide) chip.write(regs.LSI_SCNTL3, 0x0b);
@@ -310,6 +312,20 @@ test('a medium that fails: data up to the bad block, a residual, CHECK CONDITION
   assert.equal([read.status, read.residual], [2, 3072]);
   assert.equal(memory(chip, BUFFER, 1024), disk.subarray(0, 1024));
   assert.is(memory(chip, BUFFER + 1024, 1)[0], 0xee);
+});
+
+test('a medium that fails in a chained move of an odd number of bytes leaves nothing in SWIDE', async () => {
+  const chip = await nexus(readTen(0, 4), true, undefined, 2);
+  assert.is(chip.run(`CHMOV 301, ${BUFFER}, WHEN DATA_IN\nINT 1`), regs.LSI_DSTAT_SIR);
+  chip.machine.memory.fill(BUFFER + 301, 0xee, 1747);
+  assert.is(chip.run(`CHMOV 1300, ${BUFFER + 301}, WHEN DATA_IN\nINT 1`), 0);
+  assert.is(chip.sist, regs.LSI_SIST0_MA);
+  assert.is(chip.read(regs.LSI_SCNTL2) & regs.LSI_SCNTL2_WSR, 0);
+  assert.equal(
+    [chip.read32(regs.LSI_DBC) & 0xffffff, chip.read32(regs.LSI_DNAD), chip.read32(regs.LSI_SBC)],
+    [1300 - 723, BUFFER + 1024, 722],
+  );
+  assert.equal(memory(chip, BUFFER, 1025), Uint8Array.of(...disk.subarray(0, 1024), 0xee));
 });
 
 test('a command phase takes up to 16 bytes in one move, and fewer in several', async () => {
