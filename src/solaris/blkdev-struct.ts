@@ -9,12 +9,13 @@ import type {
   DriverHost,
   SegmentList,
 } from '../drivers/index.ts';
-import { type IrqAction, type SpinLock, Timer, type WorkQueue } from '../kernel/index.ts';
+import { type SpinLock, Timer, type WorkQueue } from '../kernel/index.ts';
 import type { DdiAccHandle } from './acc.ts';
 import type { TransferRules } from './blkdev-attr.ts';
 import type { Buf } from './buf-struct.ts';
 import type { DevInfo } from './dev-info.ts';
 import type { DdiDmaHandle } from './dma-struct.ts';
+import type { DdiIntrHandle } from './intr.ts';
 import type { Pointer } from './pointer.ts';
 
 export interface BdOptions {
@@ -84,7 +85,7 @@ export interface Host extends BdHost {
   readonly retry: Timer;
   /** Does what strategy may not: sleep. */
   readonly thread: WorkQueue;
-  irqs: readonly IrqAction[];
+  readonly irqs: DdiIntrHandle[];
 }
 
 /** A disk (bd_t). */
@@ -112,6 +113,11 @@ export class BdDisk {
     this.index = index;
     this.about = about;
     this.rules = rules;
+  }
+
+  /** Its node as a block device; `,raw` behind it is the character device. */
+  get path(): string {
+    return `/devices/${this.host.dip.driver}@${this.host.dip.instance}:d${this.index}`;
   }
 
   get bytes(): number {

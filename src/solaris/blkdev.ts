@@ -1,50 +1,42 @@
-// Disks: what stands between bufs and a driver of src/drivers, as blkdev(9E) does for drivers of block devices.
-//
-// A transfer is bound when its buf comes, waits for a slot of the hardware, and goes window by window. Transfers are made
-// once and used again, each with its DMA handle: a buf on its way allocates nothing here. strategy(9E) is a plain
-// function; for what may sleep (memory that is not there now, a copy of the buf) a thread goes on.
+// The disk driver: what stands between bufs and a driver of src/drivers, as blkdev(9E) does for drivers of block devices.
+// Here are its entry points and its devices; what it does with a buf is in blkdev-transfer.ts.
 
 import { waiterOf } from '../drivers/host.ts';
-import { attachDriver, type DmaMemory, type Driver, type DriverDisk } from '../drivers/index.ts';
-import { KernelBug, type Sleeps, SpinLock, Timer, Work, WorkQueue } from '../kernel/index.ts';
+import { attachDriver, type Driver, type DriverDisk } from '../drivers/index.ts';
+import { KernelBug, type Sleeps, SpinLock, Timer, WorkQueue } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';
 import { MachineError } from '../machine/errors.ts';
-import type { DdiAccHandle } from './acc.ts';
-import { errorOfBind, rulesOf } from './blkdev-attr.ts';
-import { BdCopier } from './blkdev-copy.ts';
-import { BdQueue } from './blkdev-queue.ts';
-import { BdDisk, type BdHost, type BdOptions, BdXfer, type Host, XferList } from './blkdev-struct.ts';
+import type { AioReq } from './aio.ts';
+import { rulesOf } from './blkdev-attr.ts';
+import { sharedMemory } from './blkdev-shared.ts';
+import { BdDisk, type BdHost, type BdOptions, type Host, XferList } from './blkdev-struct.ts';
+import { createTransfers } from './blkdev-transfer.ts';
 import { B_READ, B_WRITE, type Buf } from './buf-struct.ts';
-import { DevInfo } from './dev-info.ts';
+import { DevInfo, S_IFBLK, S_IFCHR } from './dev-info.ts';
 import {
-  DDI_DMA_CONSISTENT,
-  DDI_DMA_MAPPED,
-  DDI_DMA_NORESOURCES,
-  DDI_DMA_PARTIAL,
-  DDI_DMA_PARTIAL_MAP,
-  DDI_DMA_RDWR,
-  DDI_DMA_READ,
-  DDI_DMA_WRITE,
-  DDI_FAILURE,
-  DDI_SUCCESS,
-  type DdiDmaAttr,
-  DMA_ATTR_V0,
-  limitsOf,
-} from './dma-attr.ts';
-import { DDI_DMA_DONTWAIT, DDI_DMA_SLEEP, DdiDmaCookie, type DdiDmaHandle } from './dma-struct.ts';
-import { EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO } from './errno.ts';
+  CB_REV,
+  type CbOps,
+  D_64BIT,
+  D_MP,
+  D_NEW,
+  DDI_NT_BLOCK,
+  DEVO_REV,
+  makedevice,
+  nulldev,
+} from './dev-ops.ts';
+import { DDI_FAILURE, DDI_SUCCESS, limitsOf } from './dma-attr.ts';
+import { EFAULT, EINVAL, ENOTTY, ENXIO } from './errno.ts';
+import { DDI_INTR_ALLOC_STRICT, DDI_INTR_CLAIMED, DDI_INTR_TYPE_FIXED, DDI_INTR_UNCLAIMED } from './intr.ts';
 import type { Solaris } from './kernel.ts';
-import { KM_SLEEP } from './kmem.ts';
-import { DEV_BSIZE } from './physio.ts';
 import { Pointer } from './pointer.ts';
 import type { Uio } from './uio.ts';
 
 /** Virtual ns after which a command is given up. */
 const TIMEOUT_NS = 30e9;
-/** Name of the driver, as warnings have it. */
+/** Name of the driver. */
 const DRIVER = 'blkdev';
-/** Device numbers of disks: this major number, and the disk. */
-const MAJOR = 190;
+/** Minor numbers of one instance: its disks. */
+const MINORS = 64;
 
 // Commands of ioctl(2) for disks (dkio(7I)).
 const DKIOC = 0x400;
@@ -59,330 +51,66 @@ const MINFO_WORDS = 4;
 
 export function createBlkdev(k: Solaris) {
   const disks = new Map<number, BdDisk>();
-  const copier = new BdCopier(k);
-  const queue = new BdQueue(k, commandEnded);
-  const cookie = new DdiDmaCookie();
-  const countp = new Pointer<number>();
-  const offp = new Pointer<number>();
-  const lenp = new Pointer<number>();
+  const transfers = createTransfers(k, (dev) => disks.get(dev) ?? null);
+  const { queue, strategy } = transfers;
+  /** What bd_attach() wants of the attach entry point, and what that has made of it. */
+  const wanted = new Map<DevInfo, BdOptions>();
+  const hosts = new Map<DevInfo, Host>();
+  let failure: unknown = null;
   let made = 0;
 
-  // ---- memory for the driver
+  // ---- devices
 
-  /** Attributes of memory in one piece. */
-  function sharedAttr(align: number, addressBits: number): DdiDmaAttr {
-    return {
-      dma_attr_version: DMA_ATTR_V0,
-      dma_attr_addr_lo: 0,
-      dma_attr_addr_hi: 2 ** Math.min(addressBits, 53) - 1,
-      dma_attr_count_max: 0xffffffff,
-      dma_attr_align: align,
-      dma_attr_burstsizes: 1,
-      dma_attr_minxfer: 1,
-      dma_attr_maxxfer: 0xffffffff,
-      dma_attr_seg: 0xffffffff,
-      dma_attr_sgllen: 1,
-      dma_attr_granular: 1,
-      dma_attr_flags: 0,
-    };
-  }
-
-  function dmaMemory(dip: DevInfo, where: string): DmaMemory {
-    const shared = new Map<number, { handle: Pointer<DdiDmaHandle>; acc: Pointer<DdiAccHandle> }>();
-    return {
-      alloc(bytes: number, align: number, addressBits: number): number {
-        const { name } = dip.controller;
-        const [handle, acc] = [new Pointer<DdiDmaHandle>(), new Pointer<DdiAccHandle>()];
-        const memory = allocShared(dip, sharedAttr(align, addressBits), bytes, where, handle, acc);
-        if (memory === null) throw new RangeError(`${name}: no ${bytes} bytes below 2^${addressBits}`);
-        shared.set(memory, { handle, acc });
-        k.memory.fill(memory, 0, bytes);
-        return memory;
-      },
-      free(address: number): void {
-        const found = shared.get(address);
-        if (found === undefined || found.handle.value === null)
-          throw new KernelBug('MEM-06', `nothing was allocated at 0x${address.toString(16)}`, where);
-        shared.delete(address);
-        k.dma.ddi_dma_unbind_handle(found.handle.value);
-        k.dmaMem.ddi_dma_mem_free(found.acc);
-        k.dma.ddi_dma_free_handle(found.handle);
-      },
-    };
-  }
-
-  /** The address of memory that is bound for good; null when there is none. */
-  function allocShared(
-    dip: DevInfo,
-    attr: DdiDmaAttr,
-    bytes: number,
-    where: string,
-    handlep: Pointer<DdiDmaHandle>,
-    acc: Pointer<DdiAccHandle>,
-  ): number | null {
-    const { dma, dmaMem, scheduler } = k;
-    const [kaddr, real] = [new Pointer<number>(), new Pointer<number>()];
-    const none = DDI_DMA_DONTWAIT;
-    scheduler.atomic(dma.ddi_dma_alloc_handle(dip, attr, none, null, handlep));
-    const handle = handlep.value;
-    if (handle === null) return null;
-    const flags = DDI_DMA_CONSISTENT;
-    const code = scheduler.atomic(
-      dmaMem.ddi_dma_mem_alloc(handle, bytes, null, flags, none, null, kaddr, real, acc),
-    );
-    if (code === DDI_SUCCESS && kaddr.value !== null) {
-      const { value } = kaddr;
-      const way = DDI_DMA_RDWR | flags;
-      const bound = scheduler.atomic(
-        dma.ddi_dma_addr_bind_handle(handle, null, value, bytes, way, none, null, cookie, countp, where),
-      );
-      if (bound === DDI_DMA_MAPPED) return cookie.dmac_laddress;
-      dmaMem.ddi_dma_mem_free(acc);
-    }
-    dma.ddi_dma_free_handle(handlep);
-    return null;
-  }
-
-  // ---- from the buf to the hardware
-
-  function fail(bp: Buf, error: number): void {
-    k.buf.bioerror(bp, error);
-    k.buf.biodone(bp);
-  }
-
-  /** DRV-03. */
-  function strategy(bp: Buf): number {
-    bp.b_resid = bp.b_bcount;
-    const disk = disks.get(bp.b_edev);
-    const start = bp.b_lblkno * DEV_BSIZE;
-    const unit = disk?.about.sectorBytes ?? DEV_BSIZE;
-    const end = disk?.bytes ?? -1;
-    if (disk === undefined || bp.b_bcount % unit !== 0 || start % unit !== 0 || start < 0 || start > end) {
-      fail(bp, ENXIO);
-      return 0;
-    }
-    if (start === end || bp.b_bcount === 0) {
-      k.buf.biodone(bp);
-      return 0;
-    }
-    bp.b_resid = Math.max(0, start + bp.b_bcount - end);
-    bp.b_bcount -= bp.b_resid;
-    const { tracer } = k.machine;
-    if (tracer.enabled) {
-      const { b_lblkno: block, b_bcount: bytes } = bp;
-      tracer.emit('buf_start', null, { disk: disk.name, op: opOf(bp), block, bytes });
-    }
-    disk.busy++;
-    begin(disk, bp, start / unit);
-    return 0;
-  }
-
-  /** Binds the buf at once if that takes no sleep; otherwise the thread does it. */
-  function begin(disk: BdDisk, bp: Buf, lba: number): void {
-    const xfer = takeXfer(disk) ?? k.scheduler.atomic(makeXfer(disk, DDI_DMA_DONTWAIT));
-    const { align, copies } = disk.rules;
-    if (xfer !== null && !copies && bp.b_un.b_addr % align === 0) {
-      xfer.begin(bp, opOf(bp), lba, bp.b_bcount);
-      const code = k.scheduler.atomic(bindBuf(xfer, bp, DDI_DMA_DONTWAIT));
-      if (code !== DDI_DMA_NORESOURCES) {
-        bound(xfer, bp, code);
-        return;
-      }
-    }
-    if (xfer !== null) disk.free.push(xfer);
-    disk.host.thread.queue(new Work('strategy', () => beginSlowly(disk, bp, lba)));
-  }
-
-  function* beginSlowly(disk: BdDisk, bp: Buf, lba: number): Sleeps<void> {
-    const xfer = takeXfer(disk) ?? (yield* makeXfer(disk, DDI_DMA_SLEEP));
-    if (xfer === null) {
-      disk.busy--;
-      bp.b_resid += bp.b_bcount;
-      fail(bp, ENOMEM);
-      return;
-    }
-    xfer.begin(bp, opOf(bp), lba, bp.b_bcount);
-    const { align, copies } = disk.rules;
-    if (!copies && bp.b_un.b_addr % align === 0) {
-      bound(xfer, bp, yield* bindBuf(xfer, bp, DDI_DMA_SLEEP));
-    } else if (yield* copier.open(xfer, bp)) {
-      bound(xfer, bp, copier.bindNext(xfer, bp, disk.host.where));
-    } else {
-      bound(xfer, bp, DDI_DMA_NORESOURCES);
-    }
-  }
-
-  function opOf({ b_flags }: Buf): 'read' | 'write' {
-    return (b_flags & B_READ) !== 0 ? 'read' : 'write';
-  }
-
-  function bindBuf(
-    xfer: BdXfer,
-    bp: Buf,
-    waitfp: typeof DDI_DMA_SLEEP | typeof DDI_DMA_DONTWAIT,
-  ): Sleeps<number> {
-    const flags = (xfer.op === 'read' ? DDI_DMA_READ : DDI_DMA_WRITE) | DDI_DMA_PARTIAL;
-    const { where } = xfer.owner.host;
-    return k.dma.ddi_dma_buf_bind_handle(xfer.handle, bp, flags, waitfp, null, cookie, countp, where);
-  }
-
-  /** What follows binding: the first window is on its way, or the buf ends. */
-  function bound(xfer: BdXfer, bp: Buf, code: number): void {
-    if (code !== DDI_DMA_MAPPED && code !== DDI_DMA_PARTIAL_MAP) {
-      bp.b_resid += xfer.remaining;
-      end(xfer, bp, errorOfBind(code));
-      return;
-    }
-    if (code === DDI_DMA_PARTIAL_MAP) {
-      k.dmaWindow.ddi_dma_numwin(xfer.handle, countp);
-      xfer.windows = countp.value ?? 1;
-    }
-    if (load(xfer)) queue.add(xfer);
-    else cut(xfer, bp);
-  }
-
-  /** Makes the command of the current window's cookies; false: it is not one of whole sectors. */
-  function load(xfer: BdXfer): boolean {
-    const { segments, owner, handle } = xfer;
-    const count = k.dmaWindow.ddi_dma_ncookies(handle);
-    let bytes = 0;
-    let next = k.dmaWindow.ddi_dma_cookie_iter(handle, null);
-    for (let i = 0; i < count && next !== null; i++) {
-      const { dmac_laddress, dmac_size } = next;
-      segments.addresses[i] = owner.host.bounces
-        ? dmac_laddress
-        : narrow(owner.host, dmac_laddress, dmac_size);
-      segments.lengths[i] = dmac_size;
-      bytes += dmac_size;
-      next = k.dmaWindow.ddi_dma_cookie_iter(handle, next);
-    }
-    segments.count = count;
-    xfer.bytes = bytes;
-    xfer.sectors = bytes / owner.about.sectorBytes;
-    return bytes % owner.about.sectorBytes === 0;
-  }
-
-  /** What a descriptor holds of an address, when the driver has forgotten that it is short of lines. */
-  function narrow({ dip, driver, where }: Host, address: number, bytes: number): number {
-    const { addressBits } = driver.limits;
-    const limit = 2 ** Math.min(addressBits, 53);
-    if (address + bytes <= limit) return address;
-    const { name } = dip.controller;
-    k.machine.guard.report({
-      rule: 'map-mask',
-      message: `${name}: the address is cut to ${addressBits} bits, in ${where}`,
-      device: name,
-      address,
-      length: bytes,
-    });
-    return address % limit;
-  }
-
-  // ---- from the hardware back
-
-  /** DRV-06, DRV-07: a window has ended. */
-  function commandEnded(xfer: BdXfer, error: number): void {
-    const { bp } = xfer;
-    if (bp === null) return;
-    if (error !== 0) {
-      bp.b_resid += xfer.remaining;
-      end(xfer, bp, error);
-    } else if (xfer.op === 'flush') {
-      end(xfer, bp, 0);
-    } else if (xfer.copy !== null) {
-      copied(xfer, bp);
-    } else {
-      xfer.remaining -= xfer.bytes;
-      xfer.lba += xfer.sectors;
-      if (xfer.remaining === 0) end(xfer, bp, 0);
-      else if (nextWindow(xfer)) queue.add(xfer);
-      else cut(xfer, bp);
-    }
-  }
-
-  function nextWindow(xfer: BdXfer): boolean {
-    xfer.window++;
-    const { handle, window } = xfer;
-    const code = k.dmaWindow.ddi_dma_getwin(handle, window, offp, lenp, cookie, countp);
-    return code === DDI_SUCCESS && load(xfer);
-  }
-
-  /** A piece of the copy has ended. */
-  function copied(xfer: BdXfer, bp: Buf): void {
-    k.dma.ddi_dma_unbind_handle(xfer.handle);
-    copier.copyOut(xfer, bp);
-    xfer.remaining -= xfer.bytes;
-    xfer.lba += xfer.sectors;
-    if (xfer.remaining === 0) end(xfer, bp, 0);
-    else bound(xfer, bp, copier.bindNext(xfer, bp, xfer.owner.host.where));
-  }
-
-  /** DRV-06: the rest of the buf cannot be moved. */
-  function cut(xfer: BdXfer, bp: Buf): void {
-    bp.b_resid += xfer.remaining;
-    end(xfer, bp, EFAULT);
-  }
-
-  /** The transfer is over: its memory is the caller's again before the caller is told. */
-  function end(xfer: BdXfer, bp: Buf, error: number): void {
-    const { owner } = xfer;
-    if (xfer.handle.binding !== null) k.dma.ddi_dma_unbind_handle(xfer.handle);
-    copier.close(xfer, bp);
-    xfer.bp = null;
-    owner.free.push(xfer);
-    owner.busy--;
-    const { tracer } = k.machine;
-    if (tracer.enabled && xfer.op !== 'flush') {
-      const { b_bcount: bytes, b_resid: resid } = bp;
-      tracer.emit('buf_done', null, { disk: owner.name, op: xfer.op, bytes, resid, error });
-    }
-    if (error !== 0) fail(bp, error);
-    else k.buf.biodone(bp);
-  }
-
-  // ---- transfers
-
-  function takeXfer(disk: BdDisk): BdXfer | null {
-    return disk.free.shift();
-  }
-
-  function* makeXfer(
-    disk: BdDisk,
-    waitfp: typeof DDI_DMA_SLEEP | typeof DDI_DMA_DONTWAIT,
-  ): Sleeps<BdXfer | null> {
-    const handle = new Pointer<DdiDmaHandle>();
-    yield* k.dma.ddi_dma_alloc_handle(disk.host.dip, disk.rules.attr, waitfp, null, handle);
-    return handle.value === null ? null : new BdXfer(disk.made++, disk, handle.value, queue);
-  }
-
-  // ---- attaching
-
-  function interrupt(host: Host, line: number): boolean {
+  function interrupt(host: Host, line: number): number {
     const mine = host.driver.interrupt();
     const { tracer } = k.machine;
     if (tracer.enabled) tracer.emit('interrupt', host.dip.controller.name, { line, mine });
     queue.settle(host);
-    return mine;
+    return mine ? DDI_INTR_CLAIMED : DDI_INTR_UNCLAIMED;
+  }
+
+  function addInterrupts(host: Host): void {
+    const { dip, irqs } = host;
+    const { lines } = dip.controller;
+    const actual = new Pointer<number>();
+    const { intr } = k;
+    intr.ddi_intr_alloc(dip, irqs, DDI_INTR_TYPE_FIXED, 0, lines.length, actual, DDI_INTR_ALLOC_STRICT);
+    for (const irq of irqs) {
+      intr.ddi_intr_add_handler(irq, interrupt, host, irq.line);
+      intr.ddi_intr_enable(irq);
+    }
+  }
+
+  function removeInterrupts({ irqs }: Host): void {
+    for (const irq of irqs) {
+      k.intr.ddi_intr_disable(irq);
+      k.intr.ddi_intr_remove_handler(irq);
+      k.intr.ddi_intr_free(irq);
+    }
   }
 
   function addDisk(host: Host, about: DriverDisk, index: number): void {
+    const { dip } = host;
     const rules = rulesOf(host.driver.limits, about.sectorBytes, host.bounces);
-    const { name } = host.dip.controller;
     if (limitsOf(rules.attr) === null)
       throw new MachineError(
-        `the driver of ${name} has limits that no DMA attributes can say: segments, boundaries and commands must hold a page`,
+        `the driver of ${dip.controller.name} has limits that no DMA attributes can say: segments, boundaries and commands must hold a page`,
       );
-    const disk = new BdDisk(`blk${made}`, MAJOR * 2 ** 32 + made, host, index, about, rules);
+    const minor = k.ddi.ddi_get_instance(dip) * MINORS + index;
+    const dev = makedevice(k.ddi.ddi_driver_major(dip), minor);
+    const disk = new BdDisk(`blk${made}`, dev, host, index, about, rules);
+    k.ddi.ddi_create_minor_node(dip, `d${index}`, S_IFBLK, minor, DDI_NT_BLOCK, 0);
+    k.ddi.ddi_create_minor_node(dip, `d${index},raw`, S_IFCHR, minor, DDI_NT_BLOCK, 0);
     made++;
-    disks.set(disk.dev, disk);
+    disks.set(dev, disk);
     host.disks.push(disk);
   }
 
-  function attach(controller: Controller, options: BdOptions): Host {
-    const dip = new DevInfo(controller, DRIVER);
+  function makeHost(dip: DevInfo, options: BdOptions): Host {
+    const { controller } = dip;
     const where = `the driver of ${controller.name}`;
     const attachIt = options.attach ?? attachDriver;
-    const dma = dmaMemory(dip, where);
+    const dma = sharedMemory(k, dip, where);
     const waitUntil = waiterOf(k.machine, k.interrupts);
     const driver: Driver = attachIt({ controller, memory: k.memory, dma, waitUntil });
     const host: Host = {
@@ -404,11 +132,24 @@ export function createBlkdev(k: Solaris) {
       thread: new WorkQueue(k.scheduler, `bd ${controller.name}`),
       irqs: [],
     };
-    host.irqs = controller.lines.map((line) =>
-      k.interrupts.register(line, controller.name, () => interrupt(host, line)),
-    );
-    for (const [index, disk] of driver.disks.entries()) addDisk(host, disk, index);
     return host;
+  }
+
+  /** attach(9E). What the driver throws, bd_attach() throws on. */
+  function attach(dip: DevInfo): number {
+    let host: Host | null = null;
+    try {
+      host = makeHost(dip, wanted.get(dip) ?? {});
+      for (const [index, disk] of host.driver.disks.entries()) addDisk(host, disk, index);
+    } catch (error) {
+      failure = error;
+      for (const { dev } of host?.disks ?? []) disks.delete(dev);
+      host?.driver.detach();
+      return DDI_FAILURE;
+    }
+    addInterrupts(host);
+    hosts.set(dip, host);
+    return DDI_SUCCESS;
   }
 
   /** What the driver did not give back is a leak, and goes with the device. */
@@ -426,19 +167,37 @@ export function createBlkdev(k: Solaris) {
     for (const handle of left) k.dma.ddi_dma_unbind_handle(handle);
   }
 
-  /** Has the disk write its cache; waits for it. */
-  function* flush(disk: BdDisk): Sleeps<number> {
-    const bp = yield* k.buf.getrbuf(KM_SLEEP);
-    const xfer = takeXfer(disk) ?? (yield* makeXfer(disk, DDI_DMA_SLEEP));
-    if (bp === null || xfer === null) return ENOMEM; // which KM_SLEEP is not
-    disk.busy++;
-    bp.b_edev = disk.dev;
-    xfer.begin(bp, 'flush', 0, 0);
-    queue.add(xfer);
-    const error = yield* k.buf.biowait(bp);
-    k.buf.freerbuf(bp);
-    return error;
+  /** detach(9E): not while transfers are under way. */
+  function detach(dip: DevInfo): number {
+    const host = hosts.get(dip);
+    if (host === undefined || host.disks.some(({ busy }) => busy > 0)) return DDI_FAILURE;
+    for (const disk of host.disks) {
+      disks.delete(disk.dev);
+      transfers.release(disk);
+    }
+    host.driver.detach();
+    releaseBindings(dip);
+    removeInterrupts(host);
+    k.scheduler.cancelTimer(host.retry);
+    hosts.delete(dip);
+    return DDI_SUCCESS;
   }
+
+  /** quiesce(9E): a controller that was reset touches memory no more. */
+  function quiesce(dip: DevInfo): number {
+    hosts.get(dip)?.driver.reset();
+    return DDI_SUCCESS;
+  }
+
+  /** Has the system call an entry point that does not sleep, from wherever we are. */
+  function call(name: string, body: () => Sleeps<number>): number {
+    if (k.cpu.current === null) return k.scheduler.complete(name, body);
+    const { done, value } = body().next();
+    if (done !== true) throw new KernelBug('ctx-sleep', 'sleeps', name);
+    return value;
+  }
+
+  // ---- entry points
 
   /** Fills in a struct dk_minfo. */
   function* giveMediaInfo({ about }: BdDisk, arg: number, mode: number): Sleeps<number> {
@@ -451,48 +210,81 @@ export function createBlkdev(k: Solaris) {
     return (yield* k.copy.ddi_copyout(bytes, arg, bytes.length, mode)) === 0 ? 0 : EFAULT;
   }
 
-  /** read(2) and write(2) of a raw disk: whole sectors, straight between it and the memory of the uio. */
-  function* raw(dev: number, rw: number, uio: Uio): Sleeps<number> {
+  function checkUio(dev: number, uio: Uio): number {
     const disk = disks.get(dev);
     if (disk === undefined) return ENXIO;
     const { sectorBytes } = disk.about;
     // physio() counts in blocks of 512 bytes and would begin at another place.
-    if (uio.uio_loffset % sectorBytes !== 0 || uio.uio_resid % sectorBytes !== 0) return EINVAL;
-    return yield* k.physio.physio(strategy, null, dev, rw, k.physio.minphys, uio);
+    return uio.uio_loffset % sectorBytes !== 0 || uio.uio_resid % sectorBytes !== 0 ? EINVAL : 0;
   }
+
+  /** read(2) and write(2) of a raw disk: whole sectors, straight between it and the memory of the uio. */
+  function* raw(dev: number, rw: number, uio: Uio): Sleeps<number> {
+    const error = checkUio(dev, uio);
+    return error !== 0 ? error : yield* k.physio.physio(strategy, null, dev, rw, k.physio.minphys, uio);
+  }
+
+  function* rawAsync(dev: number, rw: number, req: AioReq): Sleeps<number> {
+    const error = checkUio(dev, req.aio_uio);
+    if (error !== 0) return error;
+    return yield* k.aio.aphysio(strategy, k.aio.anocancel, dev, rw, k.physio.minphys, req);
+  }
+
+  function* ioctl(dev: number, cmd: number, arg: number, mode: number): Sleeps<number> {
+    const disk = disks.get(dev);
+    if (disk === undefined) return ENXIO;
+    if (cmd === DKIOCGMEDIAINFO) return yield* giveMediaInfo(disk, arg, mode);
+    return cmd === DKIOCFLUSHWRITECACHE ? yield* transfers.flush(disk) : ENOTTY;
+  }
+
+  const cb_ops: CbOps = {
+    cb_open: (devp) => (disks.has(devp.value ?? -1) ? 0 : ENXIO),
+    cb_close: nulldev,
+    cb_strategy: strategy,
+    cb_read: (dev, uio) => raw(dev, B_READ, uio),
+    cb_write: (dev, uio) => raw(dev, B_WRITE, uio),
+    cb_aread: (dev, req) => rawAsync(dev, B_READ, req),
+    cb_awrite: (dev, req) => rawAsync(dev, B_WRITE, req),
+    cb_ioctl: ioctl,
+    cb_rev: CB_REV,
+    cb_flag: D_NEW | D_MP | D_64BIT,
+  };
+  const modldrv = {
+    drv_name: DRIVER,
+    drv_linkinfo: 'disks',
+    drv_dev_ops: {
+      devo_rev: DEVO_REV,
+      devo_attach: attach,
+      devo_detach: detach,
+      devo_quiesce: quiesce,
+      devo_cb_ops: cb_ops,
+    },
+  };
 
   return {
     /**
-     * Attaches the driver of a controller and makes its disks known. User or kernel context, or before there is any.
+     * Attaches the driver of a controller and makes its disks known, as `/devices/blkdev@0:d0` and `d0,raw` …: see
+     * BdDisk.path. User or kernel context, or before there is any.
      * @throws MachineError when DMA attributes cannot say the limits of the driver; and what the driver throws
      */
     bd_attach(controller: Controller, options: BdOptions = {}): BdHost {
-      if (k.cpu.current !== null) return attach(controller, options);
-      return k.scheduler.complete('bd_attach', function* () {
-        return attach(controller, options);
-      });
+      k.ddi.mod_install(modldrv); // nothing comes of it from the second time on
+      const dip = new DevInfo(controller, DRIVER);
+      wanted.set(dip, options);
+      failure = null;
+      call('bd_attach', () => k.ddi.devi_attach(dip));
+      wanted.delete(dip);
+      const host = hosts.get(dip);
+      if (host === undefined) throw failure;
+      return host;
     },
 
     /**
-     * Detaches the driver: DDI_SUCCESS, or DDI_FAILURE while transfers are under way. From then on bufs for its disks
-     * end with ENXIO. What the driver does not give back is reported as leaked.
+     * Detaches the driver: DDI_SUCCESS, or DDI_FAILURE while transfers are under way or a disk is open. From then on bufs
+     * for its disks end with ENXIO. What the driver does not give back is reported (`map-leak`).
      */
-    bd_detach(bdHost: BdHost): number {
-      const host = bdHost as Host; // bd_attach() made it
-      if (host.disks.some(({ busy }) => busy > 0)) return DDI_FAILURE;
-      for (const disk of host.disks) {
-        disks.delete(disk.dev);
-        for (let xfer = disk.free.shift(); xfer !== null; xfer = disk.free.shift()) {
-          const handle = new Pointer<DdiDmaHandle>();
-          handle.value = xfer.handle;
-          k.dma.ddi_dma_free_handle(handle);
-        }
-      }
-      host.driver.detach();
-      releaseBindings(host.dip);
-      for (const irq of host.irqs) k.interrupts.free(irq);
-      k.scheduler.cancelTimer(host.retry);
-      return DDI_SUCCESS;
+    bd_detach({ dip }: BdHost): number {
+      return call('bd_detach', () => k.ddi.devi_detach(dip));
     },
 
     /**
@@ -522,13 +314,11 @@ export function createBlkdev(k: Solaris) {
     /**
      * ioctl(9E) of disks: DKIOCGMEDIAINFO fills in a struct dk_minfo at `arg`, DKIOCFLUSHWRITECACHE waits until the
      * disk's cache is on the medium. User context.
+     * @param mode FKIOCTL: `arg` is an address of the kernel
      * @returns 0, ENXIO (no such disk), ENOTTY (no such command), EFAULT, or the error of the disk
      */
     *bd_ioctl(dev: number, cmd: number, arg: number, mode = 0): Sleeps<number> {
-      const disk = disks.get(dev);
-      if (disk === undefined) return ENXIO;
-      if (cmd === DKIOCGMEDIAINFO) return yield* giveMediaInfo(disk, arg, mode);
-      return cmd === DKIOCFLUSHWRITECACHE ? yield* flush(disk) : ENOTTY;
+      return yield* ioctl(dev, cmd, arg, mode);
     },
   };
 }

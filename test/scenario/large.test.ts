@@ -33,7 +33,7 @@ async function visit(
   bytes: number,
   sectorBytes: number,
   sectors: readonly number[],
-  kernel = 'linux',
+  kernel: string,
 ) {
   const scenario = parseScenario(
     {
@@ -61,12 +61,14 @@ async function visit(
 }
 
 for (const { kind } of CONTROLLERS) {
-  for (const [bytes, sectorBytes] of [
-    [4 * TIB, 512],
-    [4096 * TIB, 512],
-    [64 * TIB, 4096],
+  for (const [bytes, sectorBytes, kernel] of [
+    [4 * TIB, 512, 'linux'],
+    [4096 * TIB, 512, 'linux'],
+    [64 * TIB, 4096, 'linux'],
+    [4096 * TIB, 512, 'solaris'],
+    [64 * TIB, 4096, 'solaris'],
   ] as const) {
-    test(`${kind} reaches every end of ${bytes / TIB} TiB in sectors of ${sectorBytes}`, async () => {
+    test(`${kind} reaches every end of ${bytes / TIB} TiB in sectors of ${sectorBytes} on ${kernel}`, async () => {
       const blocks = bytes / sectorBytes;
       const length = BYTES / sectorBytes;
       const sectors = [
@@ -77,7 +79,7 @@ for (const { kind } of CONTROLLERS) {
         2 ** 32,
         blocks - length,
       ];
-      const { report, medium } = await visit(kind, bytes, sectorBytes, sectors);
+      const { report, medium } = await visit(kind, bytes, sectorBytes, sectors, kernel);
       assert.equal(report.parts[0]?.problems, []);
       assert.is(report.parts[0]?.readback.sha256, source.sha256);
       for (const sector of sectors.slice(0, 1).concat(sectors.slice(4))) {
