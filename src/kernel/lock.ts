@@ -324,7 +324,12 @@ export class Semaphore {
 
   *down(): Sleeps<void> {
     this.scheduler.mightSleep(this.name);
-    if (!this.tryDown()) yield this.scheduler.park(this.queue, this.wait);
+    if (!this.tryDown()) yield this.park();
+  }
+
+  /** down() without a generator of its own, for hot paths: `if (!semaphore.tryDown()) yield semaphore.park();`. */
+  park(): ReturnType<Scheduler['park']> {
+    return this.scheduler.park(this.queue, this.wait);
   }
 
   /** Gives one unit to the first who waits, or back. */

@@ -269,7 +269,9 @@ export class PageAllocator {
   }
 
   private zoneOf(page: Page): MutableZone {
-    return this.zone(page.zone) as MutableZone;
+    // By name, without a search: pages come and go by the thousand.
+    const index = page.zone === 'NORMAL' ? 2 : page.zone === 'DMA32' ? 1 : 0;
+    return this.mutableZones[index] as MutableZone;
   }
 
   /** First frame of what is asked for; -1 when there is none. Zones from the highest allowed one downwards. */

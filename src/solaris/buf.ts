@@ -277,7 +277,7 @@ export function createBuf(k: Solaris) {
     *biowait(bp: Buf): Sleeps<number> {
       mustReady(bp, 'biowait');
       k.mightSleep('biowait');
-      if (bp.b_io !== null && !bp.b_io.tryDown()) yield* bp.b_io.down();
+      if (bp.b_io !== null && !bp.b_io.tryDown()) yield bp.b_io.park();
       takeResult(bp);
       if ((bp.b_flags & B_ASYNC) === 0) mapout(bp);
       return geterror(bp);

@@ -71,7 +71,9 @@ export function copyWindow(
   const { window, copies } = binding;
   if (window === null || !window.bounced) return;
   // Runs that follow each other on both sides are copied together.
-  let [memory, copy, pending] = [0, 0, 0];
+  let memory = 0;
+  let copy = 0;
+  let pending = 0;
   let at = window.offset;
   let copied = 0;
   for (const run of window.runs) {
@@ -83,7 +85,9 @@ export function copyWindow(
       if (binding.unlocked !== null) noteUnlocked(k, binding, from);
       if (from !== memory + pending || to !== copy + pending) {
         if (pending > 0) move(k, memory, copy, pending, toDevice);
-        [memory, copy, pending] = [from, to, 0];
+        memory = from;
+        copy = to;
+        pending = 0;
       }
       pending += length;
       copied += length;

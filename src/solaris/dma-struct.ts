@@ -18,9 +18,14 @@ export type DmaWaitfp<A> = typeof DDI_DMA_DONTWAIT | typeof DDI_DMA_SLEEP | ((ar
 
 /** Memory that a device may use (ddi_dma_cookie(9S)). */
 export class DdiDmaCookie {
-  dmac_laddress = 0;
-  dmac_size = 0;
+  dmac_laddress: number;
+  dmac_size: number;
   dmac_type = 0;
+
+  constructor(address = 0, size = 0) {
+    this.dmac_laddress = address;
+    this.dmac_size = size;
+  }
 
   /** The low half of the address. */
   get dmac_address(): number {
@@ -33,10 +38,8 @@ export class WindowCookie extends DdiDmaCookie {
   readonly index: number;
 
   constructor(index: number, address: number, size: number) {
-    super();
+    super(address, size);
     this.index = index;
-    this.dmac_laddress = address;
-    this.dmac_size = size;
   }
 }
 

@@ -35,10 +35,14 @@ interface Call {
   readonly strat: Strategy;
   readonly dev: number;
   readonly rw: number;
+  /** S_WRITE or S_READ. */
+  readonly access: number;
   readonly mincnt: Mincnt;
   readonly uio: Uio;
   /** Null: the memory is the kernel's. */
   readonly proc: Proc | null;
+  /** For the pages of a transfer. */
+  readonly list: Pointer<PageListPtr>;
 }
 
 /** What a header of physio() is for: a transfer of B_READ or B_WRITE. @throws KernelBug `rule` for anything else */
@@ -77,46 +81,54 @@ export function createPhysio(k: Solaris) {
   if (!(Number.isInteger(maxphys) && maxphys > 0)) throw new RangeError(`maxphys is ${maxphys} bytes`);
 
   /** PHYS-04, PHYS-05: one transfer with its memory locked; its error. */
-  function* start(bp: Buf, { strat, rw, proc, mincnt, ...call }: Call, piece: Iovec): Sleeps<number> {
-    prepare(bp, rw, call.dev, call.uio, piece, mincnt);
+  function* transfer(bp: Buf, call: Call, piece: Iovec): Sleeps<number> {
+    const { strat, dev, rw, proc, mincnt, uio, list } = call;
+    prepare(bp, rw, dev, uio, piece, mincnt);
     bp.b_proc = proc;
     const { b_bcount: bytes } = bp;
     if (bytes <= 0) return EFAULT; // PHYS-13
     const { b_addr: address } = bp.b_un;
-    const access = lockAccess(rw, 'PHYS-03', 'physio');
-    const as = proc?.p_as ?? null;
-    const list = new Pointer<PageListPtr>();
-    const refused = yield* k.as.as_pagelock(as, list, address, bytes, access);
+    const as = proc === null ? null : proc.p_as;
+    const refused = yield* k.as.as_pagelock(as, list, address, bytes, call.access);
     if (refused !== 0) return refused;
-    bp.b_shadow = list.value;
-    if (list.value !== null) bp.b_flags |= B_SHADOW;
-    bp.b_flags |= B_STARTED;
+    const { value: pages } = list;
+    bp.b_shadow = pages;
+    bp.b_flags |= pages === null ? B_STARTED : B_STARTED | B_SHADOW;
     strat(bp);
     const error = yield* k.buf.biowait(bp);
-    k.as.as_pageunlock(as, list.value, address, bytes, access);
+    k.as.as_pageunlock(as, pages, address, bytes, call.access);
     if (!(bp.b_resid >= 0 && bp.b_resid <= bytes))
       throw new KernelBug('PHYS-06', `b_resid is ${bp.b_resid} after ${bytes} bytes`, 'physio');
-    call.uio.advance(piece, bytes - bp.b_resid);
+    uio.advance(piece, bytes - bp.b_resid);
     return error;
   }
 
   /** PHYS-07: transfer after transfer, up to the first that fails or falls short. */
-  function* transfers(bp: Buf, call: Call): Sleeps<number> {
+  function* transfers(given: Buf | null, call: Call): Sleeps<number> {
+    const bp = given ?? ((yield* k.buf.getrbuf(KM_SLEEP)) as Buf); // KM_SLEEP always gets one
     const { uio } = call;
-    for (let piece = uio.piece; piece !== null; piece = uio.piece) {
+    let error = 0;
+    let ends = false;
+    for (let piece = uio.piece; piece !== null && !ends; piece = uio.piece) {
       bp.b_error = 0; // PHYS-11: once for a piece of the uio
-      while (piece.iov_len > 0) {
-        if (uio.uio_resid === 0) return 0;
-        if (uio.uio_loffset < 0) return EINVAL;
-        const error = yield* start(bp, call, piece);
-        if (error !== 0 || bp.b_resid !== 0) return error;
+      while (piece.iov_len > 0 && !ends) {
+        ends = uio.uio_resid === 0 || uio.uio_loffset < 0;
+        if (ends) {
+          error = uio.uio_resid === 0 ? 0 : EINVAL;
+        } else {
+          error = yield* transfer(bp, call, piece);
+          ends = error !== 0 || bp.b_resid !== 0;
+        }
       }
-      uio.step();
+      if (!ends) uio.step();
     }
-    return 0;
+    bp.b_flags &= ~(B_BUSY | B_WANTED | B_PHYS | B_SHADOW);
+    bp.b_shadow = null;
+    if (given === null) k.buf.freerbuf(bp);
+    return error;
   }
 
-  function* physio(
+  function physio(
     strat: Strategy,
     bp: Buf | null,
     dev: number,
@@ -126,15 +138,11 @@ export function createPhysio(k: Solaris) {
   ): Sleeps<number> {
     k.cpu.process('physio');
     k.cpu.mightSleep('physio');
-    const call = { strat, dev, rw, mincnt, uio, proc: ownerOf(k, uio, 'physio') };
+    const access = lockAccess(rw, 'PHYS-03', 'physio');
+    const proc = ownerOf(k, uio, 'physio');
     if (bp !== null && bp.b_sem?.count !== 0)
       throw new KernelBug('PHYS-02', 'the caller does not hold the b_sem of the buf', 'physio');
-    const header = bp ?? ((yield* k.buf.getrbuf(KM_SLEEP)) as Buf); // KM_SLEEP always gets one
-    const error = yield* transfers(header, call);
-    header.b_flags &= ~(B_BUSY | B_WANTED | B_PHYS | B_SHADOW);
-    header.b_shadow = null;
-    if (bp === null) k.buf.freerbuf(header);
-    return error;
+    return transfers(bp, { strat, dev, rw, access, mincnt, uio, proc, list: new Pointer<PageListPtr>() });
   }
 
   return {
@@ -155,7 +163,7 @@ export function createPhysio(k: Solaris) {
      *   0 with uio_resid left is a transfer that fell short
      * @throws KernelBug `PHYS-06` when the driver leaves a b_resid which is more than was asked for
      */
-    *physio(
+    physio(
       strat: Strategy,
       bp: Buf | null,
       dev: number,
@@ -163,11 +171,11 @@ export function createPhysio(k: Solaris) {
       mincnt: Mincnt,
       uio: Uio,
     ): Sleeps<number> {
-      return yield* physio(strat, bp, dev, rw, mincnt, uio);
+      return physio(strat, bp, dev, rw, mincnt, uio);
     },
 
     /** What physio() calls. */
-    *default_physio(
+    default_physio(
       strat: Strategy,
       bp: Buf | null,
       dev: number,
@@ -175,7 +183,7 @@ export function createPhysio(k: Solaris) {
       mincnt: Mincnt,
       uio: Uio,
     ): Sleeps<number> {
-      return yield* physio(strat, bp, dev, rw, mincnt, uio);
+      return physio(strat, bp, dev, rw, mincnt, uio);
     },
   };
 }
