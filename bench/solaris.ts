@@ -27,8 +27,9 @@ import type { RawCopy } from './raw.ts';
 
 const MIB = 2 ** 20;
 const USER_ADDRESS = 0x1000_0000;
-/** The process's memory is above 4 GiB. */
 const HIGH = 2 ** 32;
+/** The process's memory: above 4 GiB, and above what the driver has there. */
+const USER_MEMORY = HIGH + MIB;
 
 export interface PhysioOptions {
   /** Bytes of one read. */
@@ -82,7 +83,7 @@ class Reads {
 export async function physioRow(name: string, raw: RawCopy, options: PhysioOptions): Promise<Pair> {
   const { bytes, times } = options;
   const { machine, disk, solaris, host } = await boot(options);
-  const as = solaris.kernel.vm.createSpace({ from: HIGH });
+  const as = solaris.kernel.vm.createSpace({ from: USER_MEMORY });
   populate(solaris, as);
   const reads = new Reads(solaris, host.disks[0] as BdDisk, as, bytes); // boot() looked
   reads.run(SPAN / bytes);
@@ -101,7 +102,7 @@ export async function physioRow(name: string, raw: RawCopy, options: PhysioOptio
 export async function bindRow(name: string, raw: RawCopy, pages: number): Promise<Pair> {
   const bytes = pages * PAGE_SIZE;
   const { solaris, host } = await boot({ bytes, times: 0 });
-  const as = solaris.kernel.vm.createSpace({ from: HIGH });
+  const as = solaris.kernel.vm.createSpace({ from: USER_MEMORY });
   populate(solaris, as);
   const cookiep = new Pointer<UmemCookie>();
   const bp = inProcess(solaris, as, function* () {
@@ -123,7 +124,7 @@ export async function bindRow(name: string, raw: RawCopy, pages: number): Promis
   return {
     name,
     bytes,
-    times: SPAN / PAGE_SIZE,
+    times: Math.max(SPAN / bytes, 512),
     raw: (count) => raw.copy(bytes, bytes, count),
     path: (count) => solaris.kernel.scheduler.complete('binder', () => binder(count)),
     check: () => {
