@@ -65,6 +65,8 @@ export interface Harness {
   /** Reads and writes the process's memory as the process would. */
   store(address: number, bytes: Uint8Array): void;
   load(address: number, into: Uint8Array): void;
+  /** Takes away what the process may do with whole pages of a buffer: everything, or writing. */
+  protect(address: number, bytes: number, allowed: 'nothing' | 'reading'): void;
   /** Does one request and waits for its end: 0, or a negative errno. */
   transfer(transfer: Transfer): Promise<number>;
   flush(): Promise<number>;

@@ -10,6 +10,8 @@ const PAGE = 4096;
 export class Observer {
   pinned = 0;
   bounced = 0;
+  /** Times that the CPU copied, and how many bytes. */
+  copies = 0;
   copiedBytes = 0;
   segments = 0;
   requests = 0;
@@ -64,8 +66,10 @@ export class Observer {
 
   #see(event: AnyEvent): void {
     if (event.name === 'pin') this.pinned += event.fields.pages;
-    else if (event.name === 'copy') this.copiedBytes += event.fields.bytes;
-    else if (event.name === 'dma_map') this.#map(event.fields);
+    else if (event.name === 'copy') {
+      this.copies++;
+      this.copiedBytes += event.fields.bytes;
+    } else if (event.name === 'dma_map') this.#map(event.fields);
     else if (event.name === 'dma_cookie') this.#segment(event.fields);
     else if (event.name === 'block_rq_issue' || event.name === 'buf_start') this.requests++;
     else if (event.name === 'block_rq_complete' || event.name === 'buf_done')

@@ -61,6 +61,14 @@ export class ProcessMemory {
     if (copied !== into.length) throw new MachineError('the process cannot read its memory');
   }
 
+  /** Takes away what the process may do with whole pages: everything, or writing. */
+  protect(address: number, bytes: number, allowed: 'nothing' | 'reading'): void {
+    const error = this.#complete(address, (mm) =>
+      allowed === 'nothing' ? mm.munmap(address, bytes) : mm.mprotect(address, bytes, VM_READ),
+    );
+    if (error !== 0) throw new MachineError(`the process's memory cannot be protected (errno ${-error})`);
+  }
+
   /** Starts `body` as the process, with its memory around `address`. */
   run<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): Task<T> {
     const space = this.#spaces.find(({ start, end }) => address >= start && address < end);

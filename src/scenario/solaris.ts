@@ -91,6 +91,10 @@ class SolarisHarness implements Harness {
     this.#process.load(address, into);
   }
 
+  protect(address: number, bytes: number, allowed: 'nothing' | 'reading'): void {
+    this.#process.protect(address, bytes, allowed);
+  }
+
   async transfer(transfer: Transfer): Promise<number> {
     const first = transfer.ranges[0];
     if (first === undefined) return 0;
