@@ -26,6 +26,8 @@ function fill(text, marker, content) {
 export function readme() {
   let text = readFileSync(at('README.md'), 'utf8');
   text = fill(text, '<!-- output of: npx backplane run -->', output('bin/backplane.mjs', 'run'));
+  const compared = output('bin/backplane.mjs', 'compare', '--operations', '300');
+  text = fill(text, '<!-- output of: npx backplane compare --operations 300 -->', compared);
   const example = readFileSync(at('examples/emulate.ts'), 'utf8').trimEnd();
   text = fill(text, 'which the tests run:', example);
   return fill(text, 'It prints:', output('scripts/run.mjs', 'examples/emulate.ts'));

@@ -6,6 +6,7 @@ import { MachineError } from '../machine/index.ts';
 import { MediumError } from '../media/index.ts';
 import { ProfileError } from '../scenario/profile.ts';
 import { ScenarioError } from '../scenario/schema.ts';
+import { compare, DEFAULT_OPERATIONS } from './compare.ts';
 import { listControllers } from './controllers.ts';
 import { DriverFailure } from './driver.ts';
 import { EXIT_FAULT, EXIT_FINE, EXIT_FOUND, EXIT_USAGE, UsageError } from './errors.ts';
@@ -24,7 +25,7 @@ function program(): Command {
     .helpOption('-h, --help', 'print this help')
     .addHelpText(
       'before',
-      'Example:\n  backplane run --file disk.img --controller ahci\n  backplane controllers\n',
+      'Example:\n  backplane run --file disk.img --controller ahci\n  backplane compare ahci nvme\n  backplane controllers\n',
     )
     .showSuggestionAfterError(true);
   addRun(root);
@@ -36,6 +37,7 @@ function program(): Command {
     .action((options: { json?: boolean }) => {
       process.exitCode = listControllers(options);
     });
+  addCompare(root);
   addScripts(root);
   for (const command of allCommands(root)) {
     command.exitOverride().configureOutput({ outputError: () => undefined });
@@ -98,6 +100,35 @@ function addRun(root: Command): void {
     )
     .action(async (scenario: string, options) => {
       process.exitCode = await run(scenario, options);
+    });
+}
+
+function addCompare(root: Command): void {
+  root
+    .command('compare')
+    .argument('[controllers...]', 'controllers or profiles (default: all six controllers)')
+    .description(
+      'put one workload through Linux and Solaris: what is read, written and refused must be the same',
+    )
+    .option('--operations <number>', `how many (default: ${DEFAULT_OPERATIONS})`)
+    .option('--seed <number>', 'seed of the workload, 0 to 4294967295 (default: 1)')
+    .option('--json', 'print one object')
+    .addHelpText(
+      'before',
+      [
+        'Examples:',
+        '  backplane compare                                 every controller',
+        '  backplane compare aha1542 virtio-blk-segmax1      a controller, a profile',
+        '  backplane compare ahci --operations 50000 --seed 7',
+        '',
+        'A process reads and writes from memory of every shape: within reach and beyond, at any offset, in many ranges;',
+        'some sectors are bad, and some of the memory is read-only or not there. After each operation memory and disk',
+        'are compared with a model. A difference is shown with the line that repeats it, and the exit status is 1.',
+        '',
+      ].join('\n'),
+    )
+    .action(async (controllers: string[], options) => {
+      process.exitCode = await compare(controllers, options);
     });
 }
 
