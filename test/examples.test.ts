@@ -35,6 +35,18 @@ const OUTPUT: Readonly<Record<string, readonly string[]>> = {
     'READ to nowhere: not sent, -EINVAL',
     'findings: 0',
   ],
+  'solaris-driver.ts': [
+    '  block 0: 49152 bytes, 4 windows, error 0',
+    '  block 500: 8192 bytes, 1 windows, error 0',
+    '  block 700: 1024 bytes, 1 windows, error 0',
+    'errno 0',
+    '  block 0: 49152 bytes, 4 windows, error 0',
+    '  block 700: 1024 bytes, 1 windows, error 0',
+    '  block 500: 1024 bytes, 0 windows, error 5',
+    'errno 5',
+    'b b a b',
+    '0 findings',
+  ],
 };
 
 for (const [name, lines] of Object.entries(OUTPUT)) {

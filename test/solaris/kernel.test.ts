@@ -1,4 +1,4 @@
-import { KM_NOSLEEP, KM_SLEEP, Project, Zone } from '../../src/solaris/index.ts';
+import { KM_NOSLEEP, KM_SLEEP, Pointer, Project, Zone } from '../../src/solaris/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { assertBug, boot, inInterrupt, inThread } from './help.ts';
 
@@ -69,4 +69,11 @@ test('small objects: KM_NOSLEEP fails, KM_SLEEP waits until there is memory', as
   assertBug('ctx-sleep', () =>
     inInterrupt(solaris, () => kernel.scheduler.atomic(solaris.kmem_take('thing', KM_SLEEP))),
   );
+});
+
+test('an argument that C would return through has a value, or it is a mistake to ask for it', () => {
+  const pointer = new Pointer<number>();
+  assertBug('null-pointer', () => pointer.deref);
+  pointer.value = 0;
+  assert.is(pointer.deref, 0);
 });
