@@ -71,7 +71,8 @@ export class RamDisk {
   }
 
   /** Moves what does not remain, and ends the transfer. */
-  private end(bp: Buf, { resid = 0, error = 0 }: Ending): void {
+  private end(bp: Buf, { resid: rest = 0, error = 0 }: Ending): void {
+    const resid = Math.min(rest, bp.b_bcount);
     const start = bp.b_blkno * DEV_BSIZE;
     const part = this.bytes.subarray(start, start + bp.b_bcount - resid);
     if ((bp.b_flags & B_READ) !== 0) this.solaris.bp_copyout(part, bp, 0, part.length);
