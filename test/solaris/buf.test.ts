@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../../src/kernel/index.ts';
+import { PAGE_SIZE, PG_error } from '../../src/kernel/index.ts';
 import {
   B_ABRWRITE,
   B_ASYNC,
@@ -362,6 +362,20 @@ test('BIO-05 B_ASYNC is for bufs of listed pages, which are unlocked and freed',
     [true, true],
   );
   assert.is(listed.state, 'free');
+  assert.equal(
+    pages.map((page) => page.flags & PG_error),
+    [0, 0],
+  );
+  const failed = aBuf(solaris);
+  failed.b_flags = B_BUSY | B_ASYNC | B_PAGEIO | B_READ;
+  failed.b_pages = new PageListPtr(pages);
+  failed.b_bcount = PAGE_SIZE;
+  solaris.bioerror(failed, EIO);
+  solaris.biodone(failed);
+  assert.equal(
+    pages.map((page) => page.flags & PG_error),
+    [PG_error, 0],
+  );
 });
 
 test('BIO-06 each post lets one biowait go, also one that comes first', async () => {

@@ -200,6 +200,15 @@ const MISTAKES: Readonly<Record<string, readonly [rule: string, mistake: (w: Wor
       yield* solaris.biowait(bp);
     },
   ],
+  'BIO-04 the driver sets b_bcount after biodone()': [
+    'BIO-04',
+    function* ({ solaris }) {
+      const bp = must(yield* solaris.getrbuf(KM_SLEEP));
+      solaris.biodone(bp);
+      bp.b_bcount = 512;
+      yield* solaris.biowait(bp);
+    },
+  ],
   'BIO-04 the driver sets the error after biodone(), of a buf that somebody waits for': [
     'BIO-04',
     function* ({ solaris }) {

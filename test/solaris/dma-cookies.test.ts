@@ -3,14 +3,27 @@
 import {
   _DDI_DMA_BOUNCE_ON_SEG,
   COPYBUF_TAG,
+  DDI_DMA_DONTWAIT,
   DDI_DMA_MAPPED,
   DDI_DMA_PARTIAL,
   DDI_DMA_PARTIAL_MAP,
   DDI_DMA_TOOBIG,
   DDI_DMA_WRITE,
+  DdiDmaCookie,
 } from '../../src/solaris/index.ts';
 import { assert, suite } from '../run/suite.ts';
-import { apart, bindCookies, GIB4, getwin, high, NO_LIMIT, type RigOptions, rig, run } from './dma-rig.ts';
+import {
+  apart,
+  bindCookies,
+  GIB4,
+  getwin,
+  high,
+  NO_LIMIT,
+  now,
+  type RigOptions,
+  rig,
+  run,
+} from './dma-rig.ts';
 
 const test = suite('solaris dma cookies');
 
@@ -67,6 +80,7 @@ test('BNC-01 below addr_lo a piece bounces as well', async () => {
   assert.is(cookies, '0x10000000/0x1000 CB0/0x1000');
   const low = await rig({ pages: [0x1000], attr: { addr_lo: 0x2000 } });
   assert.is(bindCookies(low).cookies, 'CB0/0x1000');
+  assert.is(await mapped({ pages: [0x2000], attr: { addr_lo: 0x2000 } }), '0x2000/0x1000');
 });
 
 test('EX-18 BNC-03 BNC-07 CKE-02 pages bounce one by one between those that do not', async () => {
@@ -90,6 +104,9 @@ test('BNC-05 bounce-on-seg: memory on both sides of the boundary bounces above i
   const pages = [0xffffd000, 0xffffe000, GIB4];
   assert.is(await mapped({ pages, attr }), '0xffffd000/0x2000 CB0/0x1000');
   assert.is(await mapped({ pages: [GIB4, GIB4 + 0x1000], attr }), '0x100000000/0x2000');
+  // A later piece at the boundary itself counts as both sides, the first one does not.
+  assert.is(await mapped({ pages: [GIB4 + 0x2000, GIB4], attr }), 'CB0/0x1000 CB1/0x1000');
+  assert.is(await mapped({ pages: [GIB4, GIB4 + 0x2000], attr }), '0x100000000/0x1000 0x100002000/0x1000');
 });
 
 test('BNC-06 misaligned, discontiguous, short-segmented memory in reach does not bounce', async () => {
@@ -104,6 +121,26 @@ test('CKE-02 bounced pieces are cookies of their own, even side by side', async 
   assert.is(bindCookies(r).cookies, 'CB0/0x1000 CB1/0x1000 CB2/0x1000');
   const [first, second] = r.handle.binding?.copies ?? [];
   assert.is((second?.phys ?? 0) - (first?.phys ?? 0), 0x1000); // they could have been merged
+});
+
+test('CKE-02 what follows a bounced piece begins a cookie, even next to it in memory', async () => {
+  const r = await rig({ pages: [0x20000000, 0x1000, 0x2000], attr: { addr_lo: 0x2000 } });
+  for (const page of r.pages.slice(1)) r.solaris.kernel.allocator.withdraw(page); // not for the copy buffer
+  assert.is(bindCookies(r).cookies, '0x20000000/0x1000 CB0/0x1000 0x2000/0x1000');
+});
+
+test('CKI-01 a cookie is filled in whole, whatever was in it', async () => {
+  const r = await rig({ pages: apart(A, 2) });
+  const cookie = Object.assign(new DdiDmaCookie(), { dmac_laddress: 1, dmac_size: 2, dmac_type: 3 });
+  const { ddi_dma_buf_bind_handle, ddi_dma_nextcookie } = r.solaris;
+  now(
+    r.solaris,
+    ddi_dma_buf_bind_handle(r.handle, r.buf, DDI_DMA_WRITE, DDI_DMA_DONTWAIT, null, cookie, null),
+  );
+  assert.equal([cookie.dmac_laddress, cookie.dmac_size, cookie.dmac_type], [A, 0x1000, 0]);
+  cookie.dmac_type = 3;
+  ddi_dma_nextcookie(r.handle, cookie);
+  assert.equal([cookie.dmac_laddress, cookie.dmac_size, cookie.dmac_type], [A + 0x2000, 0x1000, 0]);
 });
 
 test('CKE-04 a longest cookie that is no multiple of a page is cut at a page', async () => {

@@ -1,7 +1,9 @@
 // Memory for devices (section 15 of the specification).
 
 import type { Page } from '../../src/kernel/index.ts';
+import { createMachine } from '../../src/machine/index.ts';
 import {
+  bootSolaris,
   DDI_DMA_CALLBACK_DONE,
   DDI_DMA_CONSISTENT,
   DDI_DMA_DONTWAIT,
@@ -12,6 +14,7 @@ import {
   DDI_FAILURE,
   DDI_SUCCESS,
   type DdiAccHandle,
+  DevInfo,
   DMA_MEM_TAG,
   type DmaWaitfp,
   IOMEM_DATA_CACHED,
@@ -20,7 +23,7 @@ import {
 } from '../../src/solaris/index.ts';
 import { assertBug } from '../kernel/help.ts';
 import { assert, suite } from '../run/suite.ts';
-import { now, type Rig, type RigOptions, rig } from './dma-rig.ts';
+import { alloc, attr, now, type Rig, type RigOptions, rig } from './dma-rig.ts';
 
 const test = suite('solaris dma memory');
 
@@ -110,6 +113,35 @@ test('MEM-04 within the addresses, and not zeroed', async () => {
   const byte = new Uint8Array(1);
   r.solaris.kernel.kas.read(memory.kaddr, byte);
   assert.equal([pagesOf(r, memory)[0]?.phys, byte[0]], [page.phys, 0xab]);
+});
+
+test('MEM-02 what rounding to powers of two takes too much is given back', async () => {
+  const r = await make({ sgllen: 1 });
+  const { allocator } = r.solaris.kernel;
+  const before = allocator.freePages;
+  const memory = mem(r, 0x5000);
+  assert.equal([pagesOf(r, memory).length, before - allocator.freePages], [5, 5]);
+  r.solaris.ddi_dma_mem_free(memory.handlep);
+  assert.is(allocator.freePages, before);
+});
+
+test('MEM-04 none of the memory behind addr_hi', async () => {
+  const machine = await createMachine({ ram: 'default' });
+  const solaris = bootSolaris(machine);
+  const dip = new DevInfo(machine.addController({ kind: 'ahci' }), 'test');
+  const { allocator } = solaris.kernel;
+  while (allocator.alloc({ below: 2 ** 24 }) !== null);
+  assert.ok(allocator.alloc({ from: 2 ** 24, below: 2 ** 24 + 2 ** 20 }) !== null);
+  const [kaddr, real, handlep] = [new Pointer<number>(), new Pointer<number>(), new Pointer<DdiAccHandle>()];
+  for (const [addr_hi, code] of [
+    [0xffffff, DDI_FAILURE],
+    [0x10fffff, DDI_SUCCESS],
+  ] as const) {
+    const handle = alloc(solaris, dip, attr({ addr_hi }));
+    const { ddi_dma_mem_alloc } = solaris;
+    const asked = ddi_dma_mem_alloc(handle, 64, null, 0, DDI_DMA_DONTWAIT, null, kaddr, real, handlep);
+    assert.is(now(solaris, asked), code);
+  }
 });
 
 test('MEM-05 a device that reaches less than 16 MiB gets nothing; addr_lo is obeyed', async () => {

@@ -79,6 +79,8 @@ test('HDL-01 no attributes are bad, and the handle has its own copy', async () =
   const mine = { ...attr(), dma_attr_sgllen: 2 };
   const handle = alloc(r.solaris, r.dip, mine);
   mine.dma_attr_sgllen = 1;
+  mine.dma_attr_burstsizes = 1;
+  assert.is(r.solaris.ddi_dma_burstsizes(handle), attr().dma_attr_burstsizes);
   assert.is(bind({ ...r, handle }), DDI_DMA_MAPPED);
 });
 

@@ -7,6 +7,7 @@ import {
   type Sleeps,
   VM_READ,
   VM_WRITE,
+  type VmaOps,
 } from '../../src/kernel/index.ts';
 import {
   DDI_UMEMLOCK_LONGTERM,
@@ -16,6 +17,7 @@ import {
   EFAULT,
   EINVAL,
   EIO,
+  ENOMEM,
   Pointer,
   S_WRITE,
   type SolarisApi,
@@ -139,6 +141,21 @@ test('ULOCK-11 what the file answers is the error', async () => {
     assert.is(yield* tryLock(solaris, BASE, 2 * PAGE_SIZE, DDI_UMEMLOCK_READ), 0);
     assert.is(yield* tryLock(solaris, BASE, 3 * PAGE_SIZE, DDI_UMEMLOCK_READ), EFAULT); // beyond its end
     yield* solaris.kernel.vm.dropCache(file.inode);
+  });
+});
+
+test('ULOCK-07 ULOCK-11 no memory for a page is ENOMEM, and nothing stays locked', async () => {
+  const solaris = await boot();
+  const { failures } = solaris.kernel.allocator;
+  asUser(solaris, function* (as) {
+    yield* filled(solaris, as, 1);
+    yield* map(as, BASE + PAGE_SIZE, 1);
+    const first = pageAt(as, BASE);
+    failures.failAll();
+    assert.is(yield* tryLock(solaris, BASE, 2 * PAGE_SIZE, DDI_UMEMLOCK_WRITE), ENOMEM);
+    failures.off();
+    assert.is(solaris.page_lock_count(first), 0);
+    assert.is(yield* tryLock(solaris, BASE, 2 * PAGE_SIZE, DDI_UMEMLOCK_WRITE), 0);
   });
 });
 
@@ -411,10 +428,43 @@ test('umem_lockmemory: LONGTERM needs a cleanup, and the call-backs a version', 
     assert.is(yield* ask(file, long, ops), EFAULT);
     assert.is(yield* ask(file, DDI_UMEMLOCK_WRITE, ops), 0);
     solaris.ddi_umem_unlock(must(cookiep.value));
+    const page = must(solaris.kernel.allocator.alloc({ zero: true }));
+    const special: VmaOps = {
+      *fault(_vma, vmf) {
+        solaris.kernel.allocator.get(page);
+        vmf.page = page;
+        return 0;
+      },
+    };
+    const at = yield* as.mmap({ length: PAGE_SIZE, prot: RW, ops: special });
+    assert.is(yield* ask(at, long, ops), EFAULT);
+    assert.is(solaris.page_lock_count(page), 0);
+    const device = yield* as.mmapPhys(0xf0000000, { length: PAGE_SIZE, prot: RW, shared: true });
+    assert.is(yield* ask(device, long, ops), 0);
+    solaris.ddi_umem_unlock(must(cookiep.value));
+    yield* as.munmap(at, PAGE_SIZE);
+    solaris.kernel.allocator.put(page);
     assert.is(yield* ask(BASE, long, ops), 0);
     solaris.ddi_umem_unlock(must(cookiep.value));
     assert.equal(as.holdCallbacks, []);
     yield* solaris.kernel.vm.dropCache(inode);
+  });
+});
+
+test('umem_lockmemory: the memory is that of the process which is named, whoever calls', async () => {
+  const solaris = await boot();
+  const { kernel } = solaris;
+  asUser(solaris, function* (as, proc) {
+    yield* filled(solaris, as, 1);
+    const cookiep = new Pointer<UmemCookie>();
+    const other = kernel.spawnProcess('other', () =>
+      solaris.umem_lockmemory(BASE, PAGE_SIZE, DDI_UMEMLOCK_WRITE, cookiep, null, proc),
+    );
+    assert.is(yield* kernel.scheduler.join(other), 0);
+    assert.is(cookiep.value?.proc, proc);
+    assert.is(solaris.page_lock_count(pageAt(as, BASE)), 1);
+    solaris.ddi_umem_unlock(must(cookiep.value));
+    assert.is(solaris.page_lock_count(pageAt(as, BASE)), 0);
   });
 });
 
