@@ -37,7 +37,9 @@ export function rulesOf(limits: DriverLimits, sectorBytes: number, bounce: boole
   const align = limits.alignmentMask + 1;
   const copies = align > PAGE_SIZE || limits.virtBoundaryMask >= PAGE_SIZE;
   const granular = Math.max(sectorBytes, Math.min(align, PAGE_SIZE));
-  const sgllen = copies ? 1 : Math.min(limits.maxSegments, MOST_COOKIES);
+  // What is no number of segments is none, which limitsOf() refuses.
+  const segments = limits.maxSegments >= 1 ? Math.min(limits.maxSegments, MOST_COOKIES) : 0;
+  const sgllen = copies ? Math.min(segments, 1) : segments;
   const attr: DdiDmaAttr = {
     dma_attr_version: DMA_ATTR_V0,
     dma_attr_addr_lo: 0,

@@ -1,7 +1,7 @@
 // DRV-08: a buf that the hardware cannot use as it lies is copied, piece by piece, through memory from
 // ddi_dma_mem_alloc().
 
-import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
+import { KernelBug, PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
 import type { DdiAccHandle } from './acc.ts';
 import type { BdXfer } from './blkdev-struct.ts';
 import { B_REMAPPED, type Buf } from './buf-struct.ts';
@@ -15,7 +15,6 @@ const MOST_BYTES = 65536;
 
 export class BdCopier {
   private readonly k: Solaris;
-  private readonly buffer = new Uint8Array(MOST_BYTES);
 
   constructor(k: Solaris) {
     this.k = k;
@@ -99,12 +98,20 @@ export class BdCopier {
     return bp.b_un.b_addr + bp.b_bcount - xfer.remaining;
   }
 
+  /** Copies between addresses of the kernel, page by page. An interrupt may come in between, and copy, too. */
   private move(from: number, to: number, bytes: number): void {
-    const { kas } = this.k;
-    kas.read(from, this.buffer, bytes);
-    kas.write(to, this.buffer, bytes);
-    const { tracer } = this.k.machine;
-    if (tracer.enabled) tracer.emit('copy', null, { why: 'blkdev', bytes });
+    const { kas, memory, machine } = this.k;
+    for (let done = 0; done < bytes; ) {
+      const [source, target] = [from + done, to + done];
+      const [fromPage, toPage] = [kas.pageAt(source), kas.pageAt(target)];
+      if (fromPage === null || toPage === null)
+        throw new KernelBug('BIND-05', 'the memory of a buf is not there: it is not locked', 'strategy');
+      const [fromAt, toAt] = [source % PAGE_SIZE, target % PAGE_SIZE];
+      const piece = Math.min(PAGE_SIZE - fromAt, PAGE_SIZE - toAt, bytes - done);
+      memory.copy(toPage.phys + toAt, fromPage.phys + fromAt, piece);
+      done += piece;
+    }
+    if (machine.tracer.enabled) machine.tracer.emit('copy', null, { why: 'blkdev', bytes });
   }
 
   /** The pages that stand for the buf's: those of the copy. */

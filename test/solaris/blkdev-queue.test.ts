@@ -86,6 +86,29 @@ for (const kind of ['aha1542', 'piix-ide', 'ahci', 'ahci-1slot', 'nvme', 'virtio
   });
 }
 
+test('DRV-08 many bufs that are copied, with interrupts that come in at any access', async () => {
+  const rig = await bootDisk({ kind: 'ahci', options: { accessChance: 0.2, seed: 9 } });
+  const count = 60;
+  process(rig, 2 * count, function* (as) {
+    const held: Held[] = [];
+    for (let i = 0; i < count; i++) held.push(yield* hold(rig, BASE + i * 8192 + 1, 4096, 'read', i * 8));
+    for (const { bp } of held) rig.solaris.bd_strategy(bp);
+    assert.equal(new Set(yield* endAll(rig, held)), new Set([0]));
+    for (let i = 0; i < count; i++)
+      assert.equal(yield* peek(rig.solaris, as, BASE + i * 8192 + 1, 4096), content(i * 4096, 4096), `${i}`);
+    held.length = 0;
+    for (let i = 0; i < count; i++) {
+      const op = i % 2 === 0 ? 'write' : 'read';
+      held.push(yield* hold(rig, BASE + i * 8192 + 1, 4096, op, (count - i) * 8));
+    }
+    for (const { bp } of held) rig.solaris.bd_strategy(bp);
+    assert.equal(new Set(yield* endAll(rig, held)), new Set([0]));
+    for (let i = 0; i < count; i += 2)
+      assert.equal(rig.medium.read((count - i) * 4096, 4096), content(i * 4096, 4096), `${i}`);
+  });
+  assert.equal(rules(rig), []);
+});
+
 test('INTR-04 b_iodone may call strategy: a chain of transfers from interrupts', async () => {
   const rig = await bootDisk({ kind: 'ahci-1slot' });
   process(rig, 1, function* (as) {
