@@ -7,6 +7,7 @@ import { CallbackList } from './dma-callback.ts';
 import { givePages, reachOf, takePages, waitPages } from './dma-copy.ts';
 import { DDI_DMA_SLEEP, type DdiDmaHandle, type DmaWaitfp, mustHandle } from './dma-struct.ts';
 import type { Solaris } from './kernel.ts';
+import { boundForDma } from './kernel-pages.ts';
 import type { Pointer } from './pointer.ts';
 
 /** How the CPU may cache the memory: at most one of them in `flags`. Here caches are coherent. */
@@ -88,14 +89,6 @@ export function createDmaMem(k: Solaris) {
     return DDI_FAILURE;
   }
 
-  function findBound({ kaddr, bytes }: DdiAccHandle): boolean {
-    for (const { binding } of k.dma.dma_bound()) {
-      const kernel = binding?.kernel ?? null;
-      if (kernel !== null && kernel.start < kaddr + bytes && kernel.end > kaddr) return true;
-    }
-    return false;
-  }
-
   return {
     /**
      * Memory that a device reaches, as the attributes of its handle ask: DDI_SUCCESS or DDI_FAILURE. It is not zeroed.
@@ -148,7 +141,8 @@ export function createDmaMem(k: Solaris) {
       const where = 'ddi_dma_mem_free';
       const acc = handlep.value;
       if (acc === null || acc.freed) throw new KernelBug('MEM-06', 'no memory, or freed before', where);
-      if (findBound(acc)) throw new KernelBug('free-mapped', 'the memory is bound for DMA', where);
+      if (boundForDma(k, acc.kaddr, acc.bytes))
+        throw new KernelBug('free-mapped', 'the memory is bound for DMA', where);
       acc.freed = true;
       givePages(k, k.kas.unmap(acc.kaddr) ?? []);
       waiting.trigger();

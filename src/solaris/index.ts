@@ -47,6 +47,7 @@ export {
   type SolarisOptions,
 } from './kernel.ts';
 export { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
+export { KmemCache } from './kmem-alloc.ts';
 export {
   type Entered,
   Kcondvar,

@@ -33,6 +33,7 @@ import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
 import { createIntr } from './intr.ts';
 import { createKmem } from './kmem.ts';
+import { createKmemAlloc } from './kmem-alloc.ts';
 import { createMutex } from './mutex.ts';
 import { createPhysio } from './physio.ts';
 import { Kthread, Proc, Project, Zone } from './proc.ts';
@@ -73,6 +74,7 @@ const subjects = {
   taskq: createTaskq,
   regs: createRegs,
   dmaFault: createDmaFault,
+  kmemAlloc: createKmemAlloc,
 };
 
 /** All subjects in one object, for callers. A literal, because Object.assign would make calls twice as slow. */
@@ -102,6 +104,7 @@ function flatten(k: Solaris) {
     ...k.taskq,
     ...k.regs,
     ...k.dmaFault,
+    ...k.kmemAlloc,
   };
 }
 

@@ -51,7 +51,7 @@ interface Opens {
   readonly dev: number;
   readonly otyp: number;
   count: number;
-  /** The driver took an open since it was last told of a close. */
+  /** The driver took one of them: it must hear of a close. */
   opened: boolean;
 }
 
@@ -91,7 +91,6 @@ export function createSpecfs(k: Solaris) {
   function* giveUp(entry: Opens, flag: number, credp: Cred): Sleeps<number> {
     uncount(entry);
     if (!entry.opened || (entry.count > 0 && entry.otyp !== OTYP_LYR)) return 0;
-    if (entry.otyp !== OTYP_LYR) entry.opened = false;
     const close = opsOf(entry.dev)?.cb_close;
     return close === undefined ? ENXIO : yield* runEntry(close(entry.dev, flag, entry.otyp, credp));
   }

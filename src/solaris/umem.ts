@@ -6,7 +6,6 @@ import {
   DEV_ZERO,
   KernelBug,
   PAGE_SIZE,
-  type Page,
   type Sleeps,
   VM_MAYSHARE,
   VM_PFNMAP,
@@ -25,6 +24,7 @@ import {
 } from './buf-struct.ts';
 import { EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import type { Solaris } from './kernel.ts';
+import { boundForDma, takeKernelPages } from './kernel-pages.ts';
 import { KM_NOSLEEP, KM_SLEEP } from './kmem.ts';
 import { Pointer } from './pointer.ts';
 import type { Proc } from './proc.ts';
@@ -55,22 +55,6 @@ export function createUmem(k: Solaris) {
 
   // ---- memory of the kernel
 
-  /** Pages of zeros; null, without any, only for those who may not sleep. */
-  function* zeroedPages(count: number, sleeps: boolean): Sleeps<Page[] | null> {
-    const options = { zero: true, tag: 'ddi_umem' };
-    const pages: Page[] = [];
-    while (pages.length < count) {
-      let page = allocator.alloc(options);
-      if (page === null && sleeps) page = yield* allocator.allocWait(options, 'memory');
-      if (page === null) {
-        for (const got of pages) allocator.put(got);
-        return null;
-      }
-      pages.push(page);
-    }
-    return pages;
-  }
-
   function* alloc(size: number, flags: number): Sleeps<UmemCookie | null> {
     const sleeps = (flags & DDI_UMEM_NOSLEEP) === 0;
     if (sleeps) k.mightSleep('ddi_umem_alloc');
@@ -80,7 +64,7 @@ export function createUmem(k: Solaris) {
     if (!(yield* k.kmem.kmem_take(COOKIE, sleeps ? KM_SLEEP : KM_NOSLEEP))) return null;
     const bytes = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
     if ((flags & DDI_UMEM_TRASH) !== 0) return new UmemCookie({ type: UMEM_TRASH, addr: 0, size: bytes });
-    const pages = yield* zeroedPages(bytes / PAGE_SIZE, sleeps);
+    const pages = yield* takeKernelPages(k, bytes / PAGE_SIZE, sleeps, { zero: true, tag: 'ddi_umem' });
     if (pages === null) {
       k.kmem.kmem_give(COOKIE);
       return null;
@@ -89,21 +73,12 @@ export function createUmem(k: Solaris) {
     return new UmemCookie({ type, addr: k.kas.map(pages), size: bytes, pages });
   }
 
-  /** True while a device may be at work on the kernel's memory. */
-  function isBound({ addr, size }: UmemCookie): boolean {
-    for (const { binding } of k.dma.dma_bound()) {
-      const buf = binding?.buf ?? null;
-      const start = buf?.b_proc === null ? buf.b_un.b_addr : (binding?.kernel?.start ?? -1);
-      if (start < addr + size && start + (binding?.bytes ?? 0) > addr) return true;
-    }
-    return false;
-  }
-
   function free(cookie: UmemCookie): void {
     if (cookie.type === UMEM_GONE)
       throw new KernelBug('UFREE-03', 'the cookie was freed already', 'ddi_umem_free');
     if (cookie.type !== UMEM_TRASH) {
-      if (isBound(cookie)) throw new KernelBug('UFREE-04', 'the memory is bound for DMA', 'ddi_umem_free');
+      if (boundForDma(k, cookie.addr, cookie.size))
+        throw new KernelBug('UFREE-04', 'the memory is bound for DMA', 'ddi_umem_free');
       k.kas.unmap(cookie.addr);
       for (const page of cookie.pages) allocator.put(page);
     }
