@@ -24,8 +24,9 @@ import { ProcessMemory, zonesOf } from './process.ts';
 
 /** Requests never carry more, whatever the hardware takes: pages that are copied count against 1024 vecs. */
 const MOST_BYTES = 2 ** 20;
-/** The software I/O TLB, small beside the machine's RAM. */
+/** The software I/O TLB: at most this, and at most this part of the RAM at 0. */
 const SWIOTLB_BYTES = 2 ** 20;
+const SWIOTLB_SHARE = 1 / 4;
 
 /** Boots Linux on the machine and attaches its driver to the controller. */
 export function bootLinuxHarness(options: HarnessOptions): Harness {
@@ -47,7 +48,9 @@ class LinuxHarness implements Harness {
     const { machine, disk, seed } = options;
     this.#options = options;
     this.#sectorBytes = disk.sectorBytes;
-    const linux = bootLinux(machine, { seed, placement: 'scatter', swiotlb: { bytes: SWIOTLB_BYTES } });
+    const low = machine.memory.regions[0]?.bytes ?? 0;
+    const bytes = Math.min(SWIOTLB_BYTES, low * SWIOTLB_SHARE);
+    const linux = bootLinux(machine, { seed, placement: 'scatter', swiotlb: { bytes } });
     this.#linux = linux;
     this.#stopTrace = traceToEvents(linux.kernel.trace, machine.tracer);
     const { kernel } = linux;

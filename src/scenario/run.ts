@@ -27,7 +27,7 @@ const LEAST_SPAN = MIB;
 const WINDOW = 4 * MIB;
 const MIN_RAM_DISK = 64 * MIB;
 /** A kernel boots in no less, at address 0. */
-const LEAST_RAM = MIB;
+const LEAST_RAM = MIB / 2;
 
 /** The bytes that the scenario moves. */
 export interface ScenarioInput {
@@ -198,7 +198,7 @@ class Part {
     const [first] = this.#machine.memory.regions;
     if (first === undefined || first.base !== 0 || first.bytes < LEAST_RAM) {
       throw new MachineError(
-        `machine.ram: the kernel needs a region at 0 of at least ${LEAST_RAM} bytes; "small" is the least that works`,
+        `machine.ram: the kernel needs a region at 0 of at least ${LEAST_RAM} bytes, which "small" and "default" have`,
       );
     }
     const boot = this.#kernel === 'solaris' ? bootSolarisHarness : bootLinuxHarness;
