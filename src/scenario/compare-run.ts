@@ -63,6 +63,7 @@ export class Comparison {
       sectors: SECTORS,
       maxRequestBytes: least,
       maxPages: Math.max(1, Math.floor(least / PAGE)),
+      longestBytes: MOST_BYTES,
       buffers: BUFFERS,
     };
   }

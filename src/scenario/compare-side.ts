@@ -12,6 +12,7 @@ import {
   READABLE,
   type Stretch,
   type TransferOperation,
+  touched,
   WRITABLE,
 } from './workload.ts';
 
@@ -71,7 +72,7 @@ export class Side {
     const placements: readonly Placement[] = [
       { from: regions.at(-1)?.base ?? 0, scatter: true }, // beyond the reach of the narrow ones
       { below: 16 * MIB, scatter: true },
-      { scatter: true },
+      { from: 16 * MIB, below: 2 ** 32, scatter: false }, // so that pages are joined, up to some boundary
     ];
     this.#buffers = memory.map((bytes, i) => {
       const buffer = this.harness.allocate(BUFFER_PAGES * PAGE_SIZE, placements[i % placements.length] ?? {});
@@ -112,18 +113,35 @@ export class Side {
     return into;
   }
 
-  transfer({ op, sector, sectors, buffer, ranges, fault, through }: TransferOperation): Promise<number> {
+  /** Does a request, in pieces if the kernel takes no more; what the first that fails returned, or 0. */
+  async transfer(operation: TransferOperation): Promise<number> {
+    const { op, buffer, fault, through } = operation;
     if (fault !== null) {
       this.machine.addFault({ disk: this.disk, kind: 'error', first: fault, last: fault, times: 1 });
     }
     const base = this.#address(buffer);
-    return this.harness.transfer({
-      direction: op,
-      sector,
-      sectors,
-      through,
-      ranges: ranges.map(({ at, bytes }) => ({ address: base + at, bytes })),
-    });
+    let { sector } = operation;
+    for (const piece of this.#pieces(operation)) {
+      const sectors = piece.reduce((sum, { bytes }) => sum + bytes, 0) / this.disk.sectorBytes;
+      const ranges = piece.map(({ at, bytes }) => ({ address: base + at, bytes }));
+      const result = await this.harness.transfer({ direction: op, sector, sectors, through, ranges });
+      if (result !== 0) return result;
+      sector += sectors;
+    }
+    return 0;
+  }
+
+  /** The memory of a request, as much at a time as the kernel takes. */
+  #pieces({ sectors, ranges }: TransferOperation): (readonly Stretch[])[] {
+    const most = this.harness.maxRequestBytes;
+    const pages = Math.max(1, Math.floor(most / PAGE_SIZE));
+    if (sectors * this.disk.sectorBytes <= most && touched(ranges) <= pages) return [ranges];
+    const chunk = (pages - 1) * PAGE_SIZE; // which may begin inside a page
+    return ranges.flatMap(({ at, bytes }) =>
+      Array.from({ length: Math.ceil(bytes / chunk) }, (_, i) => [
+        { at: at + i * chunk, bytes: Math.min(chunk, bytes - i * chunk) },
+      ]),
+    );
   }
 
   #address(buffer: number): number {

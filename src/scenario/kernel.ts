@@ -20,6 +20,7 @@ export interface Placement {
   /** Lowest physical address, and the address that no byte may reach. */
   readonly from?: number;
   readonly below?: number;
+  /** True: anywhere there; false: one behind the other, as far as they are free; default: as the kernel does. */
   readonly scatter?: boolean;
 }
 

@@ -30,7 +30,8 @@ export class ProcessMemory {
   allocate(bytes: number, placement: Placement): UserBuffer {
     const { scatter, ...range } = placement;
     const { vm, scheduler } = this.#kernel;
-    const mm = vm.createSpace({ ...range, ...(scatter === true ? { placement: 'scatter' as const } : {}) });
+    const order = scatter === undefined ? {} : ({ placement: scatter ? 'scatter' : 'contiguous' } as const);
+    const mm = vm.createSpace({ ...range, ...order });
     const length = Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
     const at = this.#nextAddress;
     this.#nextAddress += length + PAGE_SIZE;

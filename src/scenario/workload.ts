@@ -26,6 +26,8 @@ export interface WorkloadShape {
   /** Most bytes of one request, and most pages that its memory may touch. */
   readonly maxRequestBytes: number;
   readonly maxPages: number;
+  /** Most bytes of what a kernel that takes fewer gets in pieces; it never has to fail. */
+  readonly longestBytes: number;
   /** How many buffers the process has. */
   readonly buffers: number;
 }
@@ -99,12 +101,14 @@ class Workload {
     const random = this.#random;
     if (random.chance(0.02)) return { op: 'flush' };
     const op = random.chance(0.5) ? 'read' : 'write';
-    const ranges = this.#ranges(op);
+    const { longestBytes, maxRequestBytes, maxPages } = this.#shape;
+    const long = random.chance(0.12) && longestBytes > maxRequestBytes && maxPages > 1;
+    const ranges = this.#ranges(op, long);
     const sectors = ranges.reduce((sum, { bytes }) => sum + bytes, 0) / this.#shape.sectorBytes;
-    const forbidden = random.chance(0.03) ? this.#forbid(ranges) : false;
-    const sector = this.#sector(sectors, forbidden);
+    const forbidden = !long && random.chance(0.06) ? this.#forbid(ranges) : false;
+    const sector = this.#sector(sectors, long || forbidden);
     const sound = sector + sectors <= this.#shape.sectors && this.#isClear(sector, sectors);
-    const passing = !forbidden && sound && random.chance(0.03);
+    const passing = !long && !forbidden && sound && random.chance(0.03);
     return {
       op,
       sector,
@@ -118,15 +122,16 @@ class Workload {
   }
 
   /** Memory for a request: a few stretches, at offsets that hardware likes more or less. */
-  #ranges(op: 'read' | 'write'): Stretch[] {
+  #ranges(op: 'read' | 'write', long: boolean): Stretch[] {
     const random = this.#random;
-    const { sectorBytes, maxRequestBytes, maxPages } = this.#shape;
-    const most = Math.floor(maxRequestBytes / sectorBytes);
-    const longest = random.chance(0.4) ? 8 : random.chance(0.7) ? 128 : most;
+    const { sectorBytes, maxRequestBytes, longestBytes } = this.#shape;
+    const maxPages = long ? Number.POSITIVE_INFINITY : this.#shape.maxPages;
+    const most = Math.floor((long ? longestBytes : maxRequestBytes) / sectorBytes);
+    const longest = long ? most : random.chance(0.4) ? 8 : random.chance(0.7) ? 128 : most;
     let sectors = random.chance(0.03) ? most : Math.min(most, 1 + random.below(longest));
     let count = random.chance(0.5) ? 1 : 2 + random.below(random.chance(0.7) ? 3 : MOST_RANGES - 1);
     for (;;) {
-      const lengths = this.#cut(sectors, Math.min(count, sectors));
+      const lengths = this.#cut(sectors, Math.min(count, sectors), !long && random.chance(0.15));
       const ranges = op === 'write' && random.chance(0.4) ? this.#strew(lengths) : this.#row(lengths);
       if (ranges !== null && touched(ranges) <= maxPages) return ranges;
       if (sectors === 1) return [{ at: PAGE_SIZE * random.below(WRITABLE_PAGES), bytes: sectorBytes }];
@@ -135,10 +140,9 @@ class Workload {
     }
   }
 
-  /** Cuts so many sectors into pieces of at least one; now and then the cuts are inside sectors. */
-  #cut(sectors: number, count: number): number[] {
+  /** Cuts so many sectors into pieces of at least one, or with `odd` somewhere near that. */
+  #cut(sectors: number, count: number, odd: boolean): number[] {
     const lengths: number[] = [];
-    const odd = this.#random.chance(0.15);
     for (let left = sectors, i = count; i > 0; i--) {
       const most = left - (i - 1);
       const length = i === 1 ? left : 1 + this.#random.below(Math.min(most, Math.ceil((2 * left) / i)));
@@ -197,11 +201,11 @@ class Workload {
     return true;
   }
 
-  /** Where the request begins: anywhere, at an end of the disk, now and then beyond it. */
-  #sector(sectors: number, forbidden: boolean): number {
+  /** Where the request begins: anywhere, at an end of the disk, now and then beyond it; `sound`: where nothing fails. */
+  #sector(sectors: number, sound: boolean): number {
     const random = this.#random;
     const last = this.#shape.sectors - sectors;
-    if (forbidden) {
+    if (sound) {
       const sector = random.below(last + 1);
       return this.#isClear(sector, sectors) ? sector : this.#clear(sectors);
     }

@@ -23,6 +23,7 @@ function unusedSector(): number {
     sectors: 8192,
     maxRequestBytes: pages * 4096,
     maxPages: pages,
+    longestBytes: 2 ** 18,
     buffers: 3,
   };
   const used = new Uint8Array(shape.sectors);

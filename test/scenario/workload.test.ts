@@ -15,7 +15,14 @@ import { assert, suite } from '../run/suite.ts';
 
 const test = suite('scenario workload');
 
-const WIDE = { sectorBytes: 512, sectors: 8192, maxRequestBytes: 2 ** 18, maxPages: 64, buffers: 3 };
+const WIDE = {
+  sectorBytes: 512,
+  sectors: 8192,
+  maxRequestBytes: 2 ** 18,
+  maxPages: 64,
+  longestBytes: 2 ** 18,
+  buffers: 3,
+};
 const SHAPES: readonly WorkloadShape[] = [
   WIDE,
   { ...WIDE, maxRequestBytes: 4096, maxPages: 1 },
@@ -40,17 +47,38 @@ test('a seed gives one workload, and its beginning does not depend on its length
 });
 
 test('requests are of whole sectors, in the process’s buffers, and no larger than the shape allows', () => {
+  const longs: number[] = [];
   for (const [seed, shape] of SHAPES.entries()) {
     for (const { sectors, ranges, buffer } of transfers(3000, seed, shape)) {
       const bytes = ranges.reduce((sum, range) => sum + range.bytes, 0);
       assert.is(bytes, sectors * shape.sectorBytes);
-      assert.ok(bytes > 0 && bytes <= Math.max(shape.maxRequestBytes, shape.sectorBytes));
-      assert.ok(touched(ranges) <= shape.maxPages && buffer < shape.buffers);
+      const long = bytes > shape.maxRequestBytes || touched(ranges) > shape.maxPages;
+      assert.ok(bytes > 0 && bytes <= Math.max(shape.longestBytes, shape.sectorBytes));
+      assert.ok(!long || shape.longestBytes > shape.maxRequestBytes);
+      longs[seed] = (longs[seed] ?? 0) + (long ? 1 : 0);
+      assert.ok(buffer < shape.buffers);
       for (const range of ranges) {
         assert.ok(range.at >= 0 && range.at + range.bytes <= BUFFER_PAGES * 4096);
         assert.ok(range.bytes > 0);
       }
     }
+  }
+  assert.is(longs[0], 0);
+  assert.ok(
+    longs.slice(1).some((count) => count > 100),
+    `${longs}`,
+  );
+});
+
+test('a request that is longer than every kernel takes never has to fail', () => {
+  const shape = { ...WIDE, maxRequestBytes: 2 ** 16, maxPages: 16 };
+  const bad = badSectors(4, shape);
+  const long = transfers(4000, 4, shape).filter(({ sectors }) => sectors * 512 > shape.maxRequestBytes);
+  assert.ok(long.length > 100);
+  for (const { sector, sectors, ranges, fault } of long) {
+    assert.ok(fault === null && sector + sectors <= shape.sectors);
+    assert.ok(bad.every(({ first, last }) => last < sector || first >= sector + sectors));
+    assert.ok(ranges.every(({ at, bytes }) => at + bytes <= WRITABLE && bytes % 512 === 0));
   }
 });
 
