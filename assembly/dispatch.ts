@@ -51,6 +51,8 @@ export function create(kind: u32, line: u32): u32 {
 
 /** Puts `disk` (0: takes it away) at a place of the controller: port or target, unit. False: no such place. */
 export function attach(d: Device, place: u32, unit: u32, disk: u32): bool {
+  const optical = disk != 0 && changetype<Disk>(<usize>disk).optical != 0;
+  if (optical && (d.kind == KIND_NVME || d.kind == KIND_VIRTIO_BLK)) return false;
   switch (d.kind) {
     case KIND_AHA1542:
       return aha1542.attach(changetype<aha1542.Aha1542>(d), place, unit, disk);

@@ -1,7 +1,7 @@
 // Every export of the module. 64-bit numbers cross as two 32-bit halves, times as f64 (exact below 2^53 ns).
 import { initArena, reserve as reserveArena, resetRequests as resetMediaRequests } from './bus/arena';
 import { now as clockNow, dropHead, headCode, headDevice, headTag, nextDue, setNow } from './bus/clock';
-import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_TIME } from './bus/codes';
+import { EVENT_BUS, RUN_BUDGET, RUN_IRQ, RUN_MEDIA, RUN_PARKED, RUN_TIME } from './bus/codes';
 import { deviceAt } from './bus/device';
 import { nextNonZero as findNonZero } from './bus/dirty';
 import { copyWritten, setWritten } from './bus/guard';
@@ -27,6 +27,15 @@ import {
   write,
   writeConfig,
 } from './dispatch';
+import { PARKED_HOLD } from './media/codes';
+import {
+  forgetChange,
+  loadMedium,
+  moveTray as move,
+  createDrive as newDrive,
+  pressEject,
+  unloadMedium,
+} from './media/drive';
 import {
   Disk,
   hostFail,
@@ -36,6 +45,7 @@ import {
   resizeDisk as resize,
   waitsForHost,
 } from './media/media';
+import { parkDue, releaseHeld, retryParked } from './media/park';
 
 /** Lays an empty machine into a memory of `bytes` bytes. Returns 0 when it is too small. */
 export function init(bytes: u32): u32 {
@@ -72,7 +82,44 @@ export function resizeDisk(disk: u32, sectorsLow: u32, sectorsHigh: u32): u32 {
   return 1;
 }
 
-/** `disk` is what createDisk() returned, 0 to take the disk away. */
+/** An optical drive without a medium; 0 when refused. */
+export function createDrive(): u32 {
+  return newDrive();
+}
+
+/** Lays a medium of `kind` into a drive, in place of the one that is there; 0 sectors: only takes that out. 0 when refused. */
+export function changeMedium(disk: u32, kind: u32, sectorsLow: u32, sectorsHigh: u32): u32 {
+  const drive = changetype<Disk>(<usize>disk);
+  const sectors = wide(sectorsLow, sectorsHigh);
+  if (sectors != 0) return loadMedium(drive, kind, sectors) ? 1 : 0;
+  unloadMedium(drive);
+  return 1;
+}
+
+/** The medium that was in the drive from the first: software need not be told of it. */
+export function settleDrive(disk: u32): void {
+  forgetChange(changetype<Disk>(<usize>disk));
+}
+
+/** Closes (0) or opens the tray as a button does (1), or opens it though it is locked (2); 0 when it is locked. */
+export function moveTray(disk: u32, how: u32): u32 {
+  const drive = changetype<Disk>(<usize>disk);
+  if (how == 1) return pressEject(drive) ? 1 : 0;
+  move(drive, how != 0);
+  return 1;
+}
+
+/** Has requests go on that were parked for an error, on all disks. */
+export function retryRequests(): void {
+  retryParked();
+}
+
+/** Has requests go on that the fault plan holds for disk number `disk` under the number `tag`, below 2^53. */
+export function releaseRequests(disk: u32, tag: f64): void {
+  releaseHeld(disk, <u64>tag);
+}
+
+/** `disk` is what createDisk() or createDrive() returned, 0 to take the disk away. */
 export function attachDisk(device: u32, place: u32, unit: u32, disk: u32): u32 {
   return attach(deviceAt(device), place, unit, disk) ? 1 : 0;
 }
@@ -99,7 +146,7 @@ export function now(): f64 {
 
 /**
  * Runs the hardware up to virtual time `until` ns, or until an interrupt changes (after everything that is
- * due at that moment), or a medium has to wait for the host, or `budget` events were delivered. RUN_*. An
+ * due at that moment), or a medium has to wait for the host or failed it, or `budget` events were delivered. RUN_*. An
  * interrupt that changed before it broke off for the host or the budget still counts in the next call.
  */
 export function run(until: f64, budget: u32): u32 {
@@ -115,12 +162,17 @@ export function run(until: f64, budget: u32): u32 {
     }
     if (due > clockNow()) setNow(due);
     const tag = headTag();
-    if (headCode() >= <u32>EVENT_BUS && waitsForHost(changetype<Request>(<usize>tag)))
-      return breakOff(RUN_MEDIA);
+    const code = headCode();
+    const isMedia = code >= <u32>EVENT_BUS;
+    if (isMedia && waitsForHost(changetype<Request>(<usize>tag))) return breakOff(RUN_MEDIA);
     if (budget-- == 0) return breakOff(RUN_BUDGET);
     const device = headDevice();
-    const code = headCode();
     dropHead();
+    if (isMedia) {
+      const parked = parkDue(changetype<Request>(<usize>tag), code);
+      if (parked == <u32>PARKED_HOLD) continue;
+      if (parked != 0) return breakOff(RUN_PARKED);
+    }
     deliver(deviceAt(device), code, tag);
   }
 }

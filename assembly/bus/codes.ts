@@ -20,6 +20,8 @@ export const RUN_TIME = 0;
 export const RUN_IRQ = 1;
 export const RUN_MEDIA = 2;
 export const RUN_BUDGET = 3;
+/** A medium failed, and its request is parked. */
+export const RUN_PARKED = 4;
 
 /** Directions, seen from memory: the device reads memory, the device writes memory, either. */
 export const DMA_READ = 1;

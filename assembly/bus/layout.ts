@@ -9,7 +9,7 @@
 /** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
 export const ARENA_BASE = 0x10000;
 /** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 // Machine header.
 export const AT_MAGIC = 0x10000;
@@ -121,6 +121,14 @@ export const PAGE_CHANGED = 2;
 export const AT_REQUEST_USED = 0x1063c;
 /** First byte behind the memory. */
 export const AT_MEMORY_END = 0x10640;
+/** Media requests that are parked, and how many ever were: the order in which they go on. */
+export const AT_PARKED_COUNT = 0x10644;
+export const AT_PARKED_SEQUENCE = 0x10648;
+/** What media tell the host (notice.ts): how many notices wait, and the notices, NOTICE_STRIDE bytes each. */
+export const AT_NOTICE_COUNT = 0x1064c;
+export const AT_NOTICES = 0x10700;
+export const NOTICE_MAX = 16;
+export const NOTICE_STRIDE = 16;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;

@@ -23,6 +23,24 @@ export const MEDIA_ERROR = 1;
 export const MEDIA_PENDING = 2;
 export const MEDIA_READ_ONLY = 3;
 export const MEDIA_NO_SPACE = 4;
+/** The medium was taken out of its drive. */
+export const MEDIA_GONE = 5;
+
+/** What becomes of a request that the medium failed: the guest is told; it is parked until the host has it tried again. */
+export const POLICY_REPORT = 0;
+export const POLICY_STOP = 1;
+/** Parked where there was no space, else reported. */
+export const POLICY_NO_SPACE = 2;
+
+/** Why a request is parked: failed before its data moved, or after; held by the fault plan. */
+export const PARKED_DATA = 1;
+export const PARKED_END = 2;
+export const PARKED_HOLD = 3;
+
+/** What notices tell the host (their first word); the second is the disk's number. */
+export const NOTICE_TRAY = 1;
+/** A request was parked for an error: its operation and the status. */
+export const NOTICE_PARKED = 2;
 
 /** Kinds of fault. */
 export const FAULT_ERROR = 1;
@@ -30,6 +48,8 @@ export const FAULT_ERROR = 1;
 export const FAULT_TORN = 2;
 /** The request takes `argument` ns longer. */
 export const FAULT_DELAY = 3;
+/** The request waits until the host releases what goes by the number `argument`. */
+export const FAULT_HOLD = 4;
 
 /** In a fault plan's entry. */
 export const FAULT_AT_DISK = 0;

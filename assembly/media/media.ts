@@ -21,6 +21,7 @@ import {
   AT_FAULT_COUNT,
   AT_FAULTS,
   AT_HOST_PENDING,
+  AT_PARKED_COUNT,
   AT_REQUEST_FREE,
   AT_REQUEST_USED,
   AT_REQUESTS,
@@ -55,6 +56,7 @@ import {
   MEDIA_DISCARD,
   MEDIA_ERROR,
   MEDIA_FLUSH,
+  MEDIA_GONE,
   MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
@@ -63,7 +65,9 @@ import {
   MEDIA_VERIFY,
   MEDIA_WRITE,
   MEDIA_ZERO,
+  PARKED_END,
 } from './codes';
+import { park, parksAtEnd } from './park';
 
 @unmanaged
 export class Disk {
@@ -87,6 +91,21 @@ export class Disk {
   errors: u32;
   /** DISK_RAM: bytes that there is memory for. */
   room: u32;
+  /** POLICY_* of reads, and of what changes the medium or flushes it. */
+  readPolicy: u32;
+  writePolicy: u32;
+
+  // A drive whose medium comes and goes (drive.ts).
+  /** Non-zero: an optical drive. The medium's fields above are those of what is in it; without one it has no sectors. */
+  optical: u32;
+  loaded: u32;
+  open: u32;
+  /** Non-zero: software prevents the medium's removal. */
+  locked: u32;
+  /** SETTLING_*: what software has not heard of the medium that came. */
+  settling: u32;
+  /** Media event that software has not fetched yet, as GET EVENT STATUS NOTIFICATION codes it. */
+  event: u32;
 }
 
 /** One request to a medium. `tag` is the controller's own; `errorSector` says where an error struck. */
@@ -112,15 +131,19 @@ export class Request {
   held: u32;
   /** How often the request was given away, in REQUEST_BITS less than 32: an answer to an older one is void. */
   generation: u32;
+  /** PARKED_* while its state is STATE_PARKED; nextFree then says when it was parked, in order (park.ts). */
+  parked: u32;
 }
 
-const STATE_FREE: u8 = 0;
+export const STATE_FREE: u8 = 0;
 /** Nothing is missing. */
-const STATE_READY: u8 = 1;
+export const STATE_READY: u8 = 1;
 /** EVENT_MEDIA_DATA is in the queue, and the host still fetches. */
 const STATE_FETCH: u8 = 2;
 /** EVENT_MEDIA_DONE is in the queue, and the host still stores. */
 const STATE_STORE: u8 = 3;
+/** No event is in the queue: the request goes on when the host says so. */
+export const STATE_PARKED: u8 = 4;
 
 /** A disk of `sectors` sectors; in RAM if `kind` is DISK_RAM, else in the host's hands. 0 when refused. */
 export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
@@ -132,16 +155,26 @@ export function createDisk(kind: u32, sectors: u64, sectorShift: u32): u32 {
     data = reserveTracked((<u32>sectors) << sectorShift, 4096);
     if (data == 0) return 0;
   }
+  const offset = enterDisk(kind, sectorShift);
+  if (offset == 0) return 0;
+  const disk = changetype<Disk>(<usize>offset);
+  disk.sectors = sectors;
+  disk.data = data;
+  if (kind == DISK_RAM) disk.room = (<u32>sectors) << sectorShift;
+  disk.writeCache = 1;
+  return offset;
+}
+
+/** Enters a disk without sectors; 0 when the table or the memory is full. */
+export function enterDisk(kind: u32, sectorShift: u32): u32 {
+  const count = load<u32>(AT_DISK_COUNT);
+  if (count == DISK_MAX) return 0;
   const offset = reserve(offsetof<Disk>() + DISK_TEXT_BYTES, 16);
   if (offset == 0) return 0;
   const disk = changetype<Disk>(<usize>offset);
   disk.kind = kind;
   disk.id = count + 1;
-  disk.sectors = sectors;
   disk.sectorShift = sectorShift;
-  disk.data = data;
-  if (kind == DISK_RAM) disk.room = (<u32>sectors) << sectorShift;
-  disk.writeCache = 1;
   store<u32>(AT_DISKS + (count << 2), offset);
   store<u32>(AT_DISK_COUNT, count + 1);
   return offset;
@@ -212,24 +245,32 @@ export function beginRequest(
   r.operation = <u8>operation;
   r.sector = sector;
   r.sectors = sectors;
-  r.errorSector = sector;
-  r.state = STATE_READY;
   r.held = 0;
+  countOperation(disk, operation);
+  trace(TRACE_MEDIA, d.id, operation, <u32>sector, <u32>(sector >> 32), sectors);
+  startRequest(r);
+  return r;
+}
+
+/** What becomes of the request is decided, and its time: when it begins, and when it is tried again (park.ts). */
+export function startRequest(r: Request): void {
+  const disk = diskOf(r);
+  r.errorSector = r.sector;
+  r.state = STATE_READY;
   r.limit = bytesOf(r, disk);
   r.limitStatus = <u8>MEDIA_OK;
   r.status = <u8>refusal(r, disk);
   r.fault = load<u32>(AT_FAULT_COUNT) == 0 || r.status != MEDIA_OK ? 0 : strike(r, disk);
   if (r.fault != 0) applyFault(r, disk);
-  countOperation(disk, operation);
-  trace(TRACE_MEDIA, d.id, operation, <u32>sector, <u32>(sector >> 32), sectors);
-  if (disk.kind == DISK_HOST && r.status == MEDIA_OK && operation != MEDIA_VERIFY) {
+  if (disk.kind == DISK_HOST && r.status == MEDIA_OK && r.operation != MEDIA_VERIFY) {
     r.held = 1;
     const handle = handleOf(r);
-    if (mediaStart(disk.id, handle, operation, <u32>sector, <u32>(sector >> 32), sectors) != 0)
-      waitForHost(r, STATE_FETCH);
+    const low = <u32>r.sector;
+    const high = <u32>(r.sector >> 32);
+    if (mediaStart(disk.id, handle, r.operation, low, high, r.sectors) != 0) waitForHost(r, STATE_FETCH);
   }
-  schedule(d, EVENT_MEDIA_DATA, offset, duration(r, disk));
-  return r;
+  const offset = <u32>changetype<usize>(r);
+  schedule(changetype<Device>(<usize>r.device), EVENT_MEDIA_DATA, offset, duration(r, disk));
 }
 
 /**
@@ -239,14 +280,15 @@ export function beginRequest(
 export function finishRequest(r: Request): u32 {
   const disk = diskOf(r);
   if (r.held != 0) {
-    const status = mediaFinish(disk.id, handleOf(r));
-    if (status == MEDIA_PENDING) {
-      waitForHost(r, STATE_STORE);
+    if (!finishHeld(r)) {
       scheduleNext(changetype<Device>(<usize>r.device), EVENT_MEDIA_DONE, changetype<usize>(r));
       return MEDIA_PENDING;
     }
+    if (parksAtEnd(r)) {
+      park(r, PARKED_END);
+      return MEDIA_PENDING;
+    }
     r.held = 0;
-    if (status != MEDIA_OK && r.status == MEDIA_OK) failAt(r, disk, status, 0);
   } else if (
     disk.kind == DISK_RAM &&
     r.status == MEDIA_OK &&
@@ -258,6 +300,18 @@ export function finishRequest(r: Request): u32 {
     memory.fill(at, 0, bytes);
   }
   return r.status;
+}
+
+/** Has the host end a request that it knows; false: it needs time for that, and the event is the caller's to schedule. */
+export function finishHeld(r: Request): bool {
+  const disk = diskOf(r);
+  const status = mediaFinish(disk.id, handleOf(r));
+  if (status == MEDIA_PENDING) {
+    waitForHost(r, STATE_STORE);
+    return false;
+  }
+  if (status != MEDIA_OK && r.status == MEDIA_OK) failAt(r, disk, status, 0);
+  return true;
 }
 
 /** Gives the request back, once the controller has looked at its status. */
@@ -277,15 +331,23 @@ export function dropRequest(r: Request): void {
   cancel(d, EVENT_MEDIA_DATA, offset);
   cancel(d, EVENT_MEDIA_DONE, offset);
   if (waitsForHost(r)) store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) - 1);
-  if (r.held != 0) mediaDrop(diskOf(r).id, handleOf(r));
+  if (r.state == STATE_PARKED) store<u32>(AT_PARKED_COUNT, load<u32>(AT_PARKED_COUNT) - 1);
+  forgetHost(r);
   release(r);
+}
+
+/** The host forgets the request, if it knows it. */
+export function forgetHost(r: Request): void {
+  if (r.held != 0) mediaDrop(diskOf(r).id, handleOf(r));
+  r.held = 0;
 }
 
 /** The host has done what the request waits for. Void for a request that was given up. */
 export function hostReady(handle: u32): void {
   const r = byHandle(handle);
   if (!waitsForHost(r) || handleOf(r) != handle) return;
-  if (r.state == STATE_STORE) r.held = 0;
+  // One that failed and will be tried again stays the host's.
+  if (r.state == STATE_STORE && !parksAtEnd(r)) r.held = 0;
   r.state = STATE_READY;
   store<u32>(AT_HOST_PENDING, load<u32>(AT_HOST_PENDING) - 1);
 }
@@ -304,7 +366,7 @@ export function hostFail(handle: u32, status: u32, failedAt: u64): void {
 
 /** Whether the event at the head of the queue has to wait for the host. */
 export function waitsForHost(r: Request): bool {
-  return r.state >= STATE_FETCH;
+  return r.state == STATE_FETCH || r.state == STATE_STORE;
 }
 
 /**
@@ -352,6 +414,10 @@ export function diskOf(r: Request): Disk {
   return changetype<Disk>(<usize>r.disk);
 }
 
+export function requestBytes(r: Request): u64 {
+  return bytesOf(r, diskOf(r));
+}
+
 /** Bytes of data; what a flush does has none. */
 function bytesOf(r: Request, disk: Disk): u64 {
   return (<u64>r.sectors) << disk.sectorShift;
@@ -379,6 +445,7 @@ function refusal(r: Request, disk: Disk): u32 {
   const writes = r.operation == MEDIA_WRITE || r.operation == MEDIA_DISCARD || r.operation == MEDIA_ZERO;
   if (writes && disk.readOnly != 0) return MEDIA_READ_ONLY;
   if (r.operation == MEDIA_FLUSH) return MEDIA_OK;
+  if (disk.optical != 0 && disk.loaded == 0) return MEDIA_GONE;
   return r.sector > disk.sectors || disk.sectors - r.sector < r.sectors ? MEDIA_ERROR : MEDIA_OK;
 }
 
@@ -451,7 +518,7 @@ function waitForHost(r: Request, state: u8): void {
 }
 
 /** The request failed at byte `at`; of two failures the one at the lower sector counts. */
-function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
+export function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
   const index = min(at >> disk.sectorShift, r.sectors == 0 ? 0 : <u64>r.sectors - 1);
   if (r.status != MEDIA_OK && r.sector + index >= r.errorSector) return;
   r.status = <u8>failure(status);
@@ -460,7 +527,8 @@ function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
 
 /** A status that says that something failed, whatever the host returned. */
 function failure(status: u32): u32 {
-  return status == MEDIA_READ_ONLY || status == MEDIA_NO_SPACE ? status : MEDIA_ERROR;
+  const known = status == MEDIA_READ_ONLY || status == MEDIA_NO_SPACE || status == MEDIA_GONE;
+  return known ? status : MEDIA_ERROR;
 }
 
 /** Shortens the run list to `bytes` bytes; how many runs are left. */

@@ -8,7 +8,9 @@ export type AdvanceResult =
   /** An interrupt line changed or a message-signalled interrupt is pending; the clock stands at that moment. */
   | 'irq'
   /** A completion is due and the host has not finished its I/O; the clock waits there. */
-  | 'media';
+  | 'media'
+  /** A medium failed, and its request waits until the host has it tried again. */
+  | 'parked';
 
 /** Clock and interrupt wires of one emulated computer. */
 export interface Platform {

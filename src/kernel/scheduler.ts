@@ -4,7 +4,7 @@
 import { Cpu, SOFT_PRIORITY } from './cpu.ts';
 import { findDeadlock } from './deadlock.ts';
 import { AsyncMediaError, DeadlockError, type DeadlockReport, KernelBug } from './errors.ts';
-import type { Platform } from './platform.ts';
+import type { AdvanceResult, Platform } from './platform.ts';
 import type { Random } from './random.ts';
 import { RunQueue } from './run-queue.ts';
 import type { SleepTracker } from './sleep-tracker.ts';
@@ -467,7 +467,7 @@ export class Scheduler {
     return result === 'media' ? 'media' : 'ran';
   }
 
-  private advance(until: number): 'time' | 'irq' | 'media' {
+  private advance(until: number): AdvanceResult {
     const before = this.platform.now();
     const result = this.platform.advance(until);
     if (this.platform.now() > before || result === 'media') this.stuckAdvances = 0;

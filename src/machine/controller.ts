@@ -12,6 +12,7 @@ import {
 } from '../../assembly/bus/pci-regs.ts';
 import type { ControllerDescription, ControllerKind, Profile } from '../controllers/description.ts';
 import type { Disk } from './disk.ts';
+import { Drive } from './drive.ts';
 import { MachineError } from './errors.ts';
 import type { HardwareExports } from './module.ts';
 import type { AccessHook } from './phys-mem.ts';
@@ -194,12 +195,14 @@ export class Controller {
   }
 
   /**
-   * Puts a disk at a place: `place` is the port or SCSI target, `unit` the drive or logical unit. Throws
-   * MachineError where the controller has no such place.
+   * Puts a disk, or an optical drive, at a place: `place` is the port or SCSI target, `unit` the drive or logical unit.
+   * Throws MachineError where the controller has no such place, or none for a drive (NVMe, virtio-blk).
    */
   attach(disk: Disk, place: number, unit = 0): void {
     if (this.#hw.attachDisk(this.offset, place, unit, disk.offset) === 0) {
-      throw new MachineError(`${this.name} has no place ${place}, unit ${unit} for a disk`);
+      throw new MachineError(
+        `${this.name} has no place ${place}, unit ${unit} for ${disk instanceof Drive ? 'an optical drive' : 'a disk'}`,
+      );
     }
     this.#disks.set(`${place}.${unit}`, disk);
   }

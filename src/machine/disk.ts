@@ -8,6 +8,9 @@ import {
   DISK_MODEL_BYTES,
   DISK_SERIAL,
   DISK_SERIAL_BYTES,
+  POLICY_NO_SPACE,
+  POLICY_REPORT,
+  POLICY_STOP,
 } from '../../assembly/media/codes.ts';
 import type { Medium, SyncMedium } from '../media/medium.ts';
 import type { DirtyPages } from './dirty-pages.ts';
@@ -16,7 +19,7 @@ import { MachineError } from './errors.ts';
 /** A RAM disk of more bytes lies in the host's memory, which it takes only for what is written. */
 export const RAM_DISK_MAX = 512 * 2 ** 20;
 
-export interface DiskOptions {
+export interface DiskOptions extends MediumOptions {
   /**
    * Bytes of a RAM disk, a multiple of the sector. Up to 512 MiB it lies in the module's memory, which is made
    * with room for it (`diskBytes` of the machine); a larger one, of terabytes too, is a `ramMedium()`.
@@ -26,14 +29,27 @@ export interface DiskOptions {
   readonly medium?: Medium;
   /** 512 (default) or 4096. */
   readonly sectorBytes?: 512 | 4096;
-  /** Virtual ns that every request takes; default 10,000. */
-  readonly latencyNs?: number;
-  /** Virtual picoseconds for each byte moved; default 250 (4 GB/s). */
-  readonly picosecondsPerByte?: number;
   /** Default: as the medium is; a medium that is read-only cannot be written. */
   readonly readOnly?: boolean;
   /** Whether the disk says that it has a volatile write cache; default true. */
   readonly writeCache?: boolean;
+  /** For all that changes the medium, and flushes; default `report`. */
+  readonly writeErrors?: ErrorPolicy;
+}
+
+/**
+ * What becomes of a request that the medium failed. `report`: the guest is told. `stop`: the request waits, and
+ * `Machine.advance` comes back with `parked`, until `Machine.retry` has it tried again. `no-space`: that where there was no
+ * space, else `report`.
+ */
+export type ErrorPolicy = 'report' | 'stop' | 'no-space';
+
+/** What disks and drives have in common. */
+export interface MediumOptions {
+  /** Virtual ns that every request takes; default 10,000. */
+  readonly latencyNs?: number;
+  /** Virtual picoseconds for each byte moved; default 250 (4 GB/s). */
+  readonly picosecondsPerByte?: number;
   /**
    * What the disk calls itself, in printable ASCII: at most 20, 40 and 8 characters. An NVMe controller is called what its
    * first namespace is; SCSI shows the first 16 characters of the model and 4 of the firmware. Default: our own.
@@ -41,6 +57,8 @@ export interface DiskOptions {
   readonly serial?: string;
   readonly model?: string;
   readonly firmware?: string;
+  /** For reads and verifies; default `report`. */
+  readonly readErrors?: ErrorPolicy;
 }
 
 /** Gives the hardware's disk another size; throws MachineError where it cannot. */
@@ -59,7 +77,15 @@ const DISK_READS = 44;
 const DISK_WRITES = 48;
 const DISK_FLUSHES = 52;
 const DISK_ERRORS = 56;
-const DISK_TEXTS = 64;
+const DISK_READ_POLICY = 64;
+const DISK_WRITE_POLICY = 68;
+const DISK_TEXTS = 96;
+
+const POLICIES: Readonly<Record<ErrorPolicy, number>> = {
+  report: POLICY_REPORT,
+  stop: POLICY_STOP,
+  'no-space': POLICY_NO_SPACE,
+};
 
 const TEXTS = [
   { field: 'serial', at: DISK_SERIAL, most: DISK_SERIAL_BYTES },
@@ -68,7 +94,7 @@ const TEXTS = [
 ] as const;
 
 /** Throws MachineError for a text that a disk cannot call itself. */
-export function checkTexts(options: DiskOptions): void {
+export function checkTexts(options: MediumOptions): void {
   for (const { field, most } of TEXTS) {
     const text = options[field];
     if (text === undefined) continue;
@@ -82,14 +108,13 @@ const DEFAULT_LATENCY_NS = 10_000;
 const DEFAULT_PICOSECONDS_PER_BYTE = 250;
 
 export class Disk {
-  readonly medium: Medium | null;
   readonly sectorBytes: number;
   readonly readOnly: boolean;
   /** Offset of the disk's block in the module's memory. */
   readonly offset: number;
+  #medium: Medium | null;
   readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
-
   readonly #dirty: DirtyPages;
   readonly #resize: Resize;
   /** Its size when it was made. */
@@ -99,12 +124,12 @@ export class Disk {
     this.#dirty = dirty;
     this.#resize = resize;
     this.offset = offset;
-    this.medium = options.medium ?? null;
+    this.#medium = options.medium ?? null;
     this.#u8 = new Uint8Array(buffer);
     this.#u32 = new Uint32Array(buffer);
-    this.sectorBytes = 1 << this.#word(DISK_SECTOR_SHIFT);
+    this.sectorBytes = 1 << this.word(DISK_SECTOR_SHIFT);
     this.firstBytes = this.bytes;
-    this.readOnly = (options.readOnly ?? false) || (this.medium?.readOnly ?? false);
+    this.readOnly = (options.readOnly ?? false) || (this.#medium?.readOnly ?? false);
     const latency = options.latencyNs ?? DEFAULT_LATENCY_NS;
     if (!(latency >= 0 && latency < 2 ** 53))
       throw new MachineError(`latencyNs is ${latency}; it must be from 0 to 2^53`);
@@ -120,11 +145,21 @@ export class Disk {
     }
     this.#u32[(offset + DISK_READ_ONLY) >>> 2] = this.readOnly ? 1 : 0;
     this.#u32[(offset + DISK_WRITE_CACHE) >>> 2] = (options.writeCache ?? true) ? 1 : 0;
+    this.#u32[(offset + DISK_READ_POLICY) >>> 2] = POLICIES[options.readErrors ?? 'report'];
+    this.#u32[(offset + DISK_WRITE_POLICY) >>> 2] = POLICIES[options.writeErrors ?? 'report'];
+  }
+
+  /** The bytes that the host holds; null where they are in the module's memory, or there are none. */
+  get medium(): Medium | null {
+    return this.#medium;
+  }
+  protected set medium(medium: Medium | null) {
+    this.#medium = medium;
   }
 
   /** Its size now. */
   get bytes(): number {
-    return (this.#word(DISK_SECTORS) + this.#word(DISK_SECTORS + 4) * 2 ** 32) * this.sectorBytes;
+    return (this.word(DISK_SECTORS) + this.word(DISK_SECTORS + 4) * 2 ** 32) * this.sectorBytes;
   }
 
   /**
@@ -138,7 +173,7 @@ export class Disk {
 
   /** The module's number of the disk, 1 and up. */
   get id(): number {
-    return this.#word(DISK_ID);
+    return this.word(DISK_ID);
   }
 
   get sectors(): number {
@@ -148,10 +183,10 @@ export class Disk {
   /** Requests so far, and those that failed. */
   get counters(): { reads: number; writes: number; flushes: number; errors: number } {
     return {
-      reads: this.#word(DISK_READS),
-      writes: this.#word(DISK_WRITES),
-      flushes: this.#word(DISK_FLUSHES),
-      errors: this.#word(DISK_ERRORS),
+      reads: this.word(DISK_READS),
+      writes: this.word(DISK_WRITES),
+      flushes: this.word(DISK_FLUSHES),
+      errors: this.word(DISK_ERRORS),
     };
   }
 
@@ -164,7 +199,7 @@ export class Disk {
       synchronous(medium).readv(offset, [bytes]);
       return bytes;
     }
-    const at = this.#word(DISK_DATA) + offset;
+    const at = this.word(DISK_DATA) + offset;
     return this.#u8.slice(at, at + length);
   }
 
@@ -176,7 +211,7 @@ export class Disk {
       synchronous(medium).writev(offset, [bytes]);
       return;
     }
-    const at = this.#word(DISK_DATA) + offset;
+    const at = this.word(DISK_DATA) + offset;
     this.#dirty.mark(at, bytes.length);
     this.#u8.set(bytes, at);
   }
@@ -188,7 +223,8 @@ export class Disk {
     );
   }
 
-  #word(field: number): number {
+  /** A dword of the disk's block. */
+  protected word(field: number): number {
     return this.#u32[(this.offset + field) >>> 2] as number;
   }
 }

@@ -13,6 +13,7 @@ import {
   FAULT_AT_TIMES,
   FAULT_DELAY,
   FAULT_ERROR,
+  FAULT_HOLD,
   FAULT_TORN,
   MEDIA_DISCARD,
   MEDIA_FLUSH,
@@ -26,7 +27,7 @@ import { MachineError } from './errors.ts';
 
 export type MediaOperation = 'read' | 'write' | 'flush' | 'discard' | 'zero' | 'verify';
 
-const KINDS = { error: FAULT_ERROR, torn: FAULT_TORN, delay: FAULT_DELAY } as const;
+const KINDS = { error: FAULT_ERROR, torn: FAULT_TORN, delay: FAULT_DELAY, hold: FAULT_HOLD } as const;
 const OPERATIONS: Readonly<Record<MediaOperation, number>> = {
   read: MEDIA_READ,
   write: MEDIA_WRITE,
@@ -42,6 +43,7 @@ export interface Fault {
    * `error`: a medium error at the first sector of the range that the request touches; what is before it is moved.
    * Of several errors the one at the lowest sector strikes, of everything else the first in the plan. `torn`: only
    * the first `argument` bytes of a write arrive, and it reports success. `delay`: `argument` ns more.
+   * `hold`: the request waits until `Machine.release` names the disk and `argument`.
    */
   readonly kind: keyof typeof KINDS;
   /** Default: reads and writes; writes where they are torn, and no other can be. */

@@ -20,6 +20,7 @@ import {
   MEDIA_ZERO,
 } from '../../assembly/media/codes.ts';
 import { type ContentState, type Medium, MediumError, type SyncMedium } from '../media/index.ts';
+import type { DiskOptions } from './disk.ts';
 import { SnapshotError } from './errors.ts';
 import {
   type Change,
@@ -42,6 +43,17 @@ interface Held {
   readonly medium: Medium;
   readonly lane: MediaLane | null;
   readonly sectorBytes: number;
+  /** What becomes of requests that it fails; those that do not go to the guest are kept, to be tried again. */
+  readonly policies: Policies;
+}
+
+type Policies = Pick<DiskOptions, 'readErrors' | 'writeErrors'>;
+
+/** Bytes that a synchronous medium could not read, and where in the module's memory they belong. */
+interface Owed {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly runs: readonly (readonly [at: number, bytes: number])[];
 }
 
 /** What a request that the module began is doing. */
@@ -54,6 +66,8 @@ interface Open {
   /** Asynchronous media: the read, or what was gathered for the write. */
   fetch: Fetch | null;
   readonly parts: Change[];
+  /** Reads that failed and are tried again when the request ends. */
+  readonly owed: Owed[];
   /** Which question to a medium it was; 0: none yet. */
   asked: number;
   /** The read has been answered. */
@@ -77,6 +91,7 @@ export interface SavedRequest {
   /** What a read has got. */
   readonly content: Uint8Array | null;
   readonly parts: readonly Change[];
+  readonly owed: readonly Owed[];
 }
 
 /** The host's half of media in a snapshot. */
@@ -128,14 +143,19 @@ export class HostMedia {
     };
   }
 
-  add(disk: number, medium: Medium, sectorBytes: number): void {
+  add(disk: number, medium: Medium, sectorBytes: number, policies: Policies = {}): void {
     let lane: MediaLane | null = null;
     if (!medium.sync) {
       // Two disks over one medium share its order.
       lane = this.#lanes.get(medium) ?? new MediaLane(medium);
       this.#lanes.set(medium, lane);
     }
-    this.#held.set(disk, { disk, medium, lane, sectorBytes });
+    this.#held.set(disk, { disk, medium, lane, sectorBytes, policies });
+  }
+
+  /** The disk has no medium of the host's any more; requests that are under way end with the one they had. */
+  remove(disk: number): void {
+    this.#held.delete(disk);
   }
 
   /** What media said when they failed, in order, the last 256. */
@@ -230,6 +250,7 @@ export class HostMedia {
       bytes,
       fetch: null,
       parts: [...request.parts],
+      owed: [...request.owed],
       asked: 0,
       fetched: content !== null,
       storing: asked === 'store',
@@ -260,6 +281,7 @@ export class HostMedia {
       bytes: sectors * sectorBytes,
       fetch: null,
       parts: [],
+      owed: [],
       asked: 0,
       fetched: false,
       storing: false,
@@ -296,7 +318,9 @@ export class HostMedia {
     if (failure !== null) this.#fail(request, open, failure.error, failure.at - open.offset);
     open.fetched = open.fetch !== null;
     this.#given.delete(open);
-    if (open.storing && open.live) this.#open.delete(request);
+    const again = failure !== null && keeps(open, statusOf(failure.error));
+    if (open.storing && open.live && !again) this.#open.delete(request);
+    open.storing = open.storing && !again;
     if (open.live) this.#answers.ready(request);
   }
 
@@ -318,15 +342,40 @@ export class HostMedia {
       const views = this.#viewsOf(runs);
       this.#moving = true;
       const moved = counted(toMemory ? medium.readv(at, views) : medium.writev(at, views), bytes);
-      if (moved < bytes)
-        this.#note(open, `${toMemory ? 'read' : 'write'} ended early, at byte ${at + moved}`);
+      if (moved < bytes) throw endedEarly(open, toMemory ? 'read' : 'write', at + moved, moved);
       return moved;
     } catch (error) {
+      if (keeps(open, statusOf(error))) return this.#owe(open, offset, bytes, runs, toMemory);
       const moved = Math.min(transferredOf(error), bytes);
       this.#fail(request, open, error, offset + moved);
       return moved;
     } finally {
       this.#moving = false;
+    }
+  }
+
+  /** Has the medium asked again for what it failed, when the request ends: reads for what was to be read, writes with a copy. */
+  #owe(open: Open, offset: number, bytes: number, runs: number, toMemory: boolean): number {
+    if (!toMemory) return this.#gather(open, offset, bytes, runs);
+    const views = this.#viewsOf(runs);
+    open.owed.push({
+      offset: open.offset + offset,
+      bytes,
+      runs: views.map(({ byteOffset, length }) => [byteOffset, length] as const),
+    });
+    return bytes;
+  }
+
+  /** Asks a synchronous medium for what it owes. Throws what it throws. */
+  #collect(medium: SyncMedium, open: Open): void {
+    for (const { offset, bytes, runs } of open.owed) {
+      const views = runs.map(([at, length]) => this.#u8.subarray(at, at + length));
+      const moved = counted(medium.readv(offset, views), bytes);
+      if (moved < bytes) throw endedEarly(open, 'read', offset + moved, offset + moved - open.offset);
+    }
+    for (const { offset, bytes, data } of open.parts) {
+      const moved = data === null ? bytes : counted(medium.writev(offset, [data]), bytes);
+      if (moved < bytes) throw endedEarly(open, 'write', offset + moved, offset + moved - open.offset);
     }
   }
 
@@ -375,13 +424,15 @@ export class HostMedia {
       this.#work(request, open, done);
       return MEDIA_PENDING;
     }
-    this.#open.delete(request);
-    return medium.sync ? this.#finishNow(request, medium, open) : MEDIA_OK;
+    const status = medium.sync ? this.#finishNow(request, medium, open) : MEDIA_OK;
+    if (status === MEDIA_OK || !keeps(open, status)) this.#open.delete(request);
+    return status;
   }
 
   #finishNow(request: number, medium: SyncMedium, open: Open): number {
     this.#moving = true;
     try {
+      this.#collect(medium, open);
       if (open.operation === MEDIA_FLUSH) medium.flush();
       else if (open.operation === MEDIA_DISCARD || open.operation === MEDIA_ZERO) {
         medium.discard(open.offset, open.bytes);
@@ -389,7 +440,7 @@ export class HostMedia {
       return MEDIA_OK;
     } catch (error) {
       this.#fail(request, open, error, transferredOf(error));
-      return MEDIA_ERROR;
+      return statusOf(error);
     } finally {
       this.#moving = false;
     }
@@ -449,7 +500,21 @@ function saved(request: number, open: Open): SavedRequest {
     asked,
     content,
     parts: open.parts.slice(),
+    owed: open.owed.slice(),
   };
+}
+
+/** Whether the hardware will have the request tried again (assembly/media/park.ts). */
+function keeps(open: Open, status: number): boolean {
+  const { readErrors, writeErrors } = open.held.policies;
+  const policy = (open.operation === MEDIA_READ ? readErrors : writeErrors) ?? 'report';
+  if (status === MEDIA_ERROR) return policy === 'stop';
+  return status === MEDIA_NO_SPACE && policy !== 'report';
+}
+
+function endedEarly(open: Open, verb: string, at: number, transferred: number): MediumError {
+  const { name } = open.held.medium;
+  return new MediumError(`${name}: ${verb} ended early, at byte ${at}`, 'failed', { transferred });
 }
 
 function tooLong(open: Open): MediumError {

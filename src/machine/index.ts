@@ -1,9 +1,11 @@
 export { type AccessSize, Bus } from './bus.ts';
 export * from './controller.ts';
 export * from './disk.ts';
+export { type Disc, Drive, type DriveOptions, type Tray } from './drive.ts';
 export * from './errors.ts';
 export * from './faults.ts';
 export * from './machine.ts';
+export type { MediaNotice } from './media-notice.ts';
 export { type Flavour, loadModule } from './module.ts';
 export { PhysMem, type RamRegion } from './phys-mem.ts';
 export { Snapshot } from './snapshot.ts';

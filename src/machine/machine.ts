@@ -11,6 +11,7 @@ import {
   RUN_BUDGET,
   RUN_IRQ,
   RUN_MEDIA,
+  RUN_PARKED,
 } from '../../assembly/bus/codes.ts';
 import { MAPPING_STRIDE } from '../../assembly/bus/guard-codes.ts';
 import {
@@ -23,6 +24,7 @@ import {
   AT_IRQ_CHANGES,
   AT_IRQ_LINES,
   AT_NOW,
+  AT_PARKED_COUNT,
   AT_SCRATCH,
   DISK_MAX,
   EVENT_DUE,
@@ -37,15 +39,17 @@ import {
   parameterOf,
 } from '../controllers/index.ts';
 import { Guard, type GuardOptions } from '../guard/index.ts';
-import { ramMedium } from '../media/index.ts';
+import { type Medium, ramMedium } from '../media/index.ts';
 import { Tracer } from '../trace/index.ts';
 import { Arena } from './arena.ts';
 import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
 import { checkTexts, Disk, type DiskOptions, RAM_DISK_MAX } from './disk.ts';
+import { DISC_BLOCK, Drive, type DriveHardware, type DriveOptions } from './drive.ts';
 import { MachineError, SnapshotError } from './errors.ts';
 import { type Fault, writeFault } from './faults.ts';
 import { HostMedia, type SavedMedia } from './host-media.ts';
+import { type MediaNotice, takeNotices } from './media-notice.ts';
 import { type Flavour, type HardwareExports, instantiate, loadModule } from './module.ts';
 import { type AccessHook, type BackedRegion, PhysMem, type RamRegion } from './phys-mem.ts';
 import { checkLayout, checkShape, type Layout, layoutOf, shapeOf } from './shape.ts';
@@ -89,8 +93,11 @@ export interface ControllerOptions {
   readonly slot?: number;
 }
 
-/** Why run() came back: the time is reached, an interrupt changed, a medium has to wait for the host. */
-export type RunResult = 'time' | 'irq' | 'media';
+/**
+ * Why advance() came back: the time is reached, an interrupt changed, a medium has to wait for the host, a medium failed and
+ * its request is parked (DiskOptions.readErrors, writeErrors).
+ */
+export type RunResult = 'time' | 'irq' | 'media' | 'parked';
 
 /** Events that one call into the module delivers before it looks at the host again. */
 const EVENT_BUDGET = 1_000_000;
@@ -124,6 +131,10 @@ export class Machine {
   readonly #controllers: Controller[] = [];
   readonly #disks: Disk[] = [];
   readonly #access: AccessHook = { run: null };
+  readonly #drives: DriveHardware = {
+    change: (drive, kind, sectors, medium) => this.#changeMedium(drive, kind, sectors, medium),
+    move: (drive, how) => this.#hw.moveTray(drive.offset, how) !== 0,
+  };
   #memoryBase = 0xfe000000;
   #ioBase = 0xc000;
   /** What layoutOf() and shapeOf() say, and the snapshot that was restored or taken last, with its media as they are here. */
@@ -238,9 +249,24 @@ export class Machine {
       this.#resizeDisk(which, size),
     );
     this.#shape = null;
-    if (medium !== null) this.#media.add(disk.id, medium, sectorBytes);
+    if (medium !== null) this.#media.add(disk.id, medium, sectorBytes, options);
     this.#disks.push(disk);
     return disk;
+  }
+
+  /** Adds an optical drive, with a medium in it or empty. Throws MachineError for a medium of a bad size. */
+  addDrive(options: DriveOptions = {}): Drive {
+    checkTexts(options);
+    const offset = this.#hw.createDrive();
+    if (offset === 0) throw new MachineError(`a machine has at most ${DISK_MAX} disks`);
+    const drive = new Drive(this.buffer, offset, options, this.#arena.dirty, this.#drives);
+    this.#disks.push(drive);
+    this.#shape = null;
+    if (options.bytes !== undefined || options.medium !== undefined) {
+      drive.load(options);
+      this.#hw.settleDrive(offset);
+    }
+    return drive;
   }
 
   /** Adds an entry to the fault plan. Throws MachineError for a bad field or a full plan. */
@@ -267,7 +293,7 @@ export class Machine {
 
   /**
    * Runs the hardware up to `untilNs`, or to the first moment when an interrupt changes or a medium has to
-   * wait for the host. With Infinity time stops at the last event.
+   * wait for the host, or a request is parked. With Infinity time stops at the last event.
    */
   advance(untilNs: number): RunResult {
     const endless = untilNs === Number.POSITIVE_INFINITY;
@@ -284,6 +310,7 @@ export class Machine {
         this.#media.stopFor();
         return 'media';
       }
+      if (why === RUN_PARKED) return 'parked';
       if (why !== RUN_BUDGET && !endless) return 'time';
     }
   }
@@ -325,6 +352,26 @@ export class Machine {
   /** Requests that wait for an asynchronous medium. */
   get pendingMedia(): number {
     return this.#u32[AT_HOST_PENDING >>> 2] as number;
+  }
+
+  /** Requests that are parked: for an error, or held by the fault plan. */
+  get parkedRequests(): number {
+    return this.#u32[AT_PARKED_COUNT >>> 2] as number;
+  }
+
+  /** Has every request tried again that is parked for an error, on all disks. What fails again is parked again. */
+  retry(): void {
+    this.#hw.retryRequests();
+  }
+
+  /** Has go on what the fault plan holds for the disk under the number `tag` (a fault's `argument`), and holds no more. */
+  release(disk: Disk, tag = 0): void {
+    this.#hw.releaseRequests(disk.id, tag);
+  }
+
+  /** What happened to trays and requests since it was asked last, in order: the first 16. */
+  takeNotices(): MediaNotice[] {
+    return takeNotices(this.#u32, this.#disks);
   }
 
   // Snapshots.
@@ -450,6 +497,17 @@ export class Machine {
     this.#shape = null;
     if (done === 0)
       throw new MachineError(`no room for a RAM disk of ${bytes} bytes: raise diskBytes of the machine`);
+  }
+
+  #changeMedium(drive: Drive, kind: number, sectors: number, medium: Medium | null): boolean {
+    this.#shape = null;
+    if (
+      this.#hw.changeMedium(drive.offset, kind, (sectors % 2 ** 32) | 0, Math.floor(sectors / 2 ** 32)) === 0
+    )
+      return false;
+    if (medium === null) this.#media.remove(drive.id);
+    else this.#media.add(drive.id, medium, DISC_BLOCK);
+    return true;
   }
 
   #addRam(region: RamRegion): BackedRegion {

@@ -11,6 +11,12 @@ export interface HardwareExports {
   resetController(device: number, kind: number): void;
   createDisk(kind: number, sectorsLow: number, sectorsHigh: number, sectorShift: number): number;
   resizeDisk(disk: number, sectorsLow: number, sectorsHigh: number): number;
+  createDrive(): number;
+  changeMedium(disk: number, kind: number, sectorsLow: number, sectorsHigh: number): number;
+  settleDrive(disk: number): void;
+  moveTray(disk: number, how: number): number;
+  retryRequests(): void;
+  releaseRequests(disk: number, tag: number): void;
   attachDisk(device: number, place: number, unit: number, disk: number): number;
   barRead(device: number, bar: number, at: number, size: number): number;
   barWrite(device: number, bar: number, at: number, size: number, value: number): void;

@@ -17,6 +17,7 @@ import * as layout from '../../assembly/bus/layout.ts';
 import type { Bus } from './bus.ts';
 import type { Controller } from './controller.ts';
 import type { Disk } from './disk.ts';
+import { Drive } from './drive.ts';
 import { SnapshotError } from './errors.ts';
 import type { HardwareExports } from './module.ts';
 import type { RamRegion } from './phys-mem.ts';
@@ -81,6 +82,10 @@ export function shapeOf({ memoryBytes, regions, guard, controllers, disks, bus }
       const where =
         medium === null ? 'in RAM' : first === i ? 'on a medium' : `on the medium of disk ${first + 1}`;
       const access = readOnly ? 'read-only' : 'writable';
+      if (disk instanceof Drive) {
+        const disc = disk.tray.loaded ? `with ${disk.bytes} bytes ${where}` : 'empty';
+        return `disk ${i + 1}, a drive, ${disc}, kept at ${offset}`;
+      }
       return `disk ${i + 1}, ${firstBytes} bytes ${where} in sectors of ${sectorBytes}, ${access}, kept at ${offset}`;
     }),
     `a module's memory of ${memoryBytes} bytes`,

@@ -294,6 +294,7 @@ const CHANGING: Readonly<Record<string, string>> = {
   'bus.ts #fixed': 'made of the machine: its shape',
   'bus.ts #slots': 'made of the machine: its shape',
   'controller.ts #disks': 'saved: places',
+  'disk.ts #medium': 'what the host laid into a drive: its shape',
   'host-media.ts #answered': 'of the promise that waits now',
   'host-media.ts #asked': 'an order; saved requests are in it',
   'host-media.ts #era': 'counts restores',
