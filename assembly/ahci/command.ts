@@ -10,6 +10,7 @@ import {
   STEP_BUFFER_OUT,
   STEP_END,
   STEP_MEDIA,
+  STEP_PACKET,
   STEP_SILENT,
   showTask,
   succeed,
@@ -46,6 +47,7 @@ import {
   slotAt,
 } from './hba';
 import { isUp, signature } from './link';
+import { hasPacket, packetMedia, sendPacket } from './packet';
 import {
   AHCI_CMD_ST,
   AHCI_GHC_AE,
@@ -123,6 +125,7 @@ function issue(d: Ahci, p: Port, n: u32): void {
   const step = ataCommand(ataOf(p), s);
   trace(TRACE_COMMAND, d.id, d.command, s.command, <u32>s.lba, s.sectors);
   if (isQueued(s) && step == STEP_MEDIA) accept(d, p, n, s);
+  else if (step == STEP_PACKET) sendPacket(d, p, n, s);
   else advance(d, p, n, s, step);
 }
 
@@ -220,7 +223,7 @@ function moveOwn(d: Ahci, p: Port, s: Slot, in_: bool): bool {
 }
 
 /** The data phase broke: a bus error stops the port; a table that is too short leaves the device waiting. */
-function stall(d: Ahci, p: Port, outcome: u32): void {
+export function stall(d: Ahci, p: Port, outcome: u32): void {
   if (outcome == TABLE_FAULT) hostError(d, p);
   else {
     giveUp(p);
@@ -234,6 +237,7 @@ export function mediaData(d: Ahci, r: Request): void {
   const n = r.tag & 31;
   const s = slotAt(p, n);
   nameCommand(d, p, n);
+  if (hasPacket(p, s)) return packetMedia(d, p, n, s, r, false);
   if (movesData(s) && !moveData(d, p, s, r)) return;
   const status = finishRequest(r);
   if (status != MEDIA_PENDING) mediaEnd(d, p, n, s, r, status);
@@ -256,8 +260,10 @@ function moveData(d: Ahci, p: Port, s: Slot, r: Request): bool {
 export function mediaDone(d: Ahci, r: Request): void {
   const p = portOf(d, r);
   const n = r.tag & 31;
+  const s = slotAt(p, n);
   nameCommand(d, p, n);
-  mediaEnd(d, p, n, slotAt(p, n), r, r.status);
+  if (hasPacket(p, s)) packetMedia(d, p, n, s, r, true);
+  else mediaEnd(d, p, n, s, r, r.status);
 }
 
 function mediaEnd(d: Ahci, p: Port, n: u32, s: Slot, r: Request, status: u32): void {
@@ -316,7 +322,7 @@ function succeedWithData(d: Ahci, p: Port, n: u32, s: Slot): void {
 }
 
 /** A command ends with a Register FIS, good or bad. */
-function endRegister(d: Ahci, p: Port, n: u32, s: Slot): void {
+export function endRegister(d: Ahci, p: Port, n: u32, s: Slot): void {
   const bad = failed(p);
   // A command that is not queued ends those that are.
   if (bad) giveUp(p);

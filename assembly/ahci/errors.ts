@@ -1,6 +1,7 @@
 // What stops a port, and how its commands are given up ([1] 6; references in hba.ts).
+import { abortPacket } from '../ata/packet';
 import { dropRequest, Request } from '../media/media';
-import { Ahci, NO_SLOT, Port, raise, slotAt } from './hba';
+import { Ahci, ataOf, NO_SLOT, Port, raise, slotAt } from './hba';
 import { AHCI_IS_HBFS, AHCI_IS_IFS, AHCI_SERR_H } from './regs';
 
 /** Structures or data are where no memory answers ([1] 6.1.1): the port stops where it is. */
@@ -30,4 +31,5 @@ export function giveUp(p: Port): void {
     if (s.request != 0) dropRequest(changetype<Request>(<usize>s.request));
     s.request = 0;
   }
+  abortPacket(ataOf(p));
 }

@@ -1,6 +1,6 @@
 // Frames from the device to the received FIS area ([1] 4.2.1, [2] 10.3; references in hba.ts).
 import { isQueued, toHost } from '../ata/device';
-import { ATA_STATUS_BSY, ATA_STATUS_DRQ } from '../ata/regs';
+import { ATA_STATUS_BSY, ATA_STATUS_DRDY, ATA_STATUS_DRQ } from '../ata/regs';
 import { DMA_OK } from '../bus/codes';
 import { dmaStore } from '../bus/dma';
 import { hostError } from './errors';
@@ -45,6 +45,17 @@ export function postPioSetup(d: Ahci, p: Port, s: Slot, bytes: u32, interrupt: b
   taskFile(p, fis, FIS_PIO_SETUP | (flags << 8));
   store<u8>(fis, <u8>(a.status | ATA_STATUS_DRQ), 2);
   store<u32>(fis, (a.count & 0xffff) | (a.status << 24), 12);
+  store<u32>(fis, bytes & 0xffff, 16);
+  return post(d, p, AHCI_RFIS_PIO_SETUP, FIS_REGISTER_BYTES);
+}
+
+/** PIO Setup FIS of a packet, or of a block of its data: more follows, so that the device is busy behind it. */
+export function postPacketSetup(d: Ahci, p: Port, bytes: u32, flags: u32): bool {
+  const a = ataOf(p);
+  const fis = fisScratch(d);
+  taskFile(p, fis, FIS_PIO_SETUP | (flags << 8));
+  store<u8>(fis, ATA_STATUS_DRDY | ATA_STATUS_DRQ, 2);
+  store<u32>(fis, (a.count & 0xffff) | ((ATA_STATUS_BSY | ATA_STATUS_DRDY) << 24), 12);
   store<u32>(fis, bytes & 0xffff, 16);
   return post(d, p, AHCI_RFIS_PIO_SETUP, FIS_REGISTER_BYTES);
 }

@@ -1,5 +1,13 @@
 // The link of a port: COMRESET, speed, signature, plugging ([1] 10.4, 3.3.10, 3.3.11; references in hba.ts).
-import { ATA_QUEUES, ATA_SERIAL, ATA_WIDE_COUNTS, AtaDevice, ataPowerOn } from '../ata/device';
+import {
+  ATA_QUEUES,
+  ATA_SERIAL,
+  ATA_VIRTUAL,
+  ATA_WIDE_COUNTS,
+  AtaDevice,
+  ataPowerOn,
+  attachAta,
+} from '../ata/device';
 import { ATA_STATUS_BSY } from '../ata/regs';
 import { cancel, schedule } from '../bus/clock';
 import { giveUp } from './errors';
@@ -83,7 +91,7 @@ function establish(d: Ahci, p: Port): void {
   p.ssts = AHCI_DET_PRESENT | (speed << AHCI_SPD_SHIFT) | AHCI_IPM_ACTIVE;
   const a = ataOf(p);
   a.generation = speed;
-  a.transport = ATA_SERIAL | ((d.cap & AHCI_CAP_SNCQ) != 0 ? ATA_QUEUES : 0);
+  a.transport = (a.transport & ATA_VIRTUAL) | ATA_SERIAL | ((d.cap & AHCI_CAP_SNCQ) != 0 ? ATA_QUEUES : 0);
   if (d.wideCounts != 0) a.transport |= ATA_WIDE_COUNTS;
 }
 
@@ -130,15 +138,19 @@ export function spinUp(d: Ahci, p: Port, on: bool): void {
   if (on) linkStart(d, p);
 }
 
-/** A disk comes or goes. Before software has touched the HBA it simply was there. */
-export function plug(d: Ahci, p: Port, disk: u32): void {
+/** A disk or drive comes or goes; false when there is no memory. Before software has touched the HBA it simply was there. */
+export function plug(d: Ahci, p: Port, disk: u32): bool {
   const was = ataOf(p).disk;
   const linked = isUp(p);
   linkDown(d, p, p.ssts & AHCI_DET_MASK & AHCI_DET_OFFLINE);
-  ataOf(p).disk = disk;
+  if (!attachAta(ataOf(p), disk)) return false;
   const untouched = (d.ghc & AHCI_GHC_IE) == 0 && (p.cmd & AHCI_CMD_FRE) == 0;
   if (disk == 0) {
     if (was != 0 && linked) raiseError(d, p, AHCI_SERR_N);
-  } else if (untouched && d.linkEvents == 0) linkAfterReset(d, p);
-  else linkStart(d, p);
+  } else {
+    ataPowerOn(ataOf(p));
+    if (untouched && d.linkEvents == 0) linkAfterReset(d, p);
+    else linkStart(d, p);
+  }
+  return true;
 }

@@ -1,5 +1,5 @@
-// An AHCI controller with ATA disks: what assembly/dispatch.ts calls (references in hba.ts).
-import { createAta } from '../ata/device';
+// An AHCI controller with ATA disks and ATAPI drives: what assembly/dispatch.ts calls (references in hba.ts).
+import { ATA_SERIAL, ATA_VIRTUAL, createAta } from '../ata/device';
 import { reserve } from '../bus/arena';
 import { KIND_AHCI } from '../bus/codes';
 import { createDevice, profileWord } from '../bus/device';
@@ -72,6 +72,7 @@ import {
   PROFILE_SPEED,
   PROFILE_STAGGERED,
   PROFILE_VERSION,
+  PROFILE_VIRTUAL_DRIVES,
   PROFILE_WIDE,
   PROFILE_WIDE_COUNTS,
 } from './regs';
@@ -99,7 +100,7 @@ export function create(line: u32): u32 {
   claim(d);
   for (let i: u32 = 0; i < ports; i++) {
     portAt(d, i).number = i;
-    portAt(d, i).ata = createAta(0);
+    portAt(d, i).ata = createAta(ATA_SERIAL | flag(PROFILE_VIRTUAL_DRIVES, ATA_VIRTUAL));
     if (portAt(d, i).ata == 0) return 0;
   }
   const f = createFunction(d, AHCI_CLASS);
@@ -156,11 +157,10 @@ function configure(d: Ahci, f: PciFunction): void {
   makeWritable(f, AHCI_PCS, d.pi & 0xff);
 }
 
-/** Plugs a disk into port `place`; there are no port multipliers, so `unit` is 0. */
+/** Plugs a disk or drive into port `place`; there are no port multipliers, so `unit` is 0. */
 export function attach(d: Ahci, place: u32, unit: u32, disk: u32): bool {
   if (unit != 0 || !isImplemented(d, place)) return false;
-  plug(d, portAt(d, place), disk);
-  return true;
+  return plug(d, portAt(d, place), disk);
 }
 
 export function read(d: Ahci, bar: u32, at: u32, size: u32): u32 {

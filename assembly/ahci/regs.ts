@@ -146,6 +146,8 @@ export const AHCI_RFIS_BYTES = 0x100;
 /** Command header (4.2.2). */
 export const AHCI_HEADER_BYTES = 32;
 export const AHCI_HEADER_CFL_MASK = 0x1f;
+/** The command table holds a packet. */
+export const AHCI_HEADER_ATAPI = 0x0020;
 export const AHCI_HEADER_WRITE = 0x0040;
 export const AHCI_HEADER_PREFETCH = 0x0080;
 export const AHCI_HEADER_RESET = 0x0100;
@@ -155,6 +157,7 @@ export const AHCI_HEADER_PRDBC = 4;
 export const AHCI_HEADER_TABLE = 8;
 
 /** Command table (4.2.3): where its descriptors begin; a descriptor's bytes and fields. */
+export const AHCI_TABLE_PACKET = 0x40;
 export const AHCI_TABLE_PRDT = 0x80;
 export const AHCI_TABLE_ALIGN = 0x80;
 export const AHCI_PRD_BYTES = 16;
@@ -209,3 +212,5 @@ export const PROFILE_LINK_EVENTS = 23;
 export const PROFILE_DESCRIPTOR_INTERRUPTS = 24;
 export const PROFILE_PIO_REGISTER_FIS = 25;
 export const PROFILE_WIDE_COUNTS = 26;
+/** Optical drives are a virtual machine's. */
+export const PROFILE_VIRTUAL_DRIVES = 27;

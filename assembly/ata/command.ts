@@ -37,6 +37,7 @@ import {
 } from './device';
 import { buildIdentify } from './identify';
 import { readLog, smart } from './logs';
+import { isPacketDevice, packetCommand } from './packet';
 import {
   ATA_CHECK_POWER,
   ATA_CHECK_POWER_OLD,
@@ -116,7 +117,10 @@ export function ataCommand(a: AtaDevice, t: AtaTask): u32 {
   t.flush = 0;
   t.range = 0;
   t.request = 0;
-  if (a.power == POWER_SLEEP) return STEP_SILENT;
+  const packet = isPacketDevice(a);
+  // DEVICE RESET wakes a device, too ([3] 6.12).
+  if (a.power == POWER_SLEEP && !(packet && t.command == ATA_DEVICE_RESET)) return STEP_SILENT;
+  if (packet) return packetCommand(a, t);
   const queued = t.command == ATA_READ_FPDMA_QUEUED || t.command == ATA_WRITE_FPDMA_QUEUED;
   if (queued) return queue(a, t);
   // Anything else among queued commands is an error, and ends them ([2] 13.6.2).
@@ -327,7 +331,7 @@ function refusePacket(a: AtaDevice, t: AtaTask): u32 {
 }
 
 /** The power management feature set ([1] 4.15). */
-function power(a: AtaDevice, t: AtaTask): u32 {
+export function power(a: AtaDevice, t: AtaTask): u32 {
   const before = a.power;
   switch (t.command) {
     case ATA_STANDBY_IMMEDIATE:

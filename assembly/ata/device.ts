@@ -1,4 +1,4 @@
-// An ATA disk, whatever cable it hangs on: its task file, its settings and one AtaTask for each command in it.
+// An ATA disk, or an ATAPI drive (packet.ts), whatever cable it hangs on: its task file, its settings and one AtaTask for each command in it.
 // A transport (AHCI, PIIX IDE) fills a task, calls ataCommand() and does what the returned STEP_* asks for until
 // it is STEP_END; the task file then holds the outcome. The transport moves all data, so that scatter lists
 // stay its own business.
@@ -8,12 +8,14 @@
 // [3] ATA/ATAPI-7 volume 1, T13/1532D: CHS translation and the commands that ATA8-ACS dropped
 import { reserve } from '../bus/arena';
 import { Disk } from '../media/media';
+import { attachDrive, isPacketDevice, resetPacket } from './packet';
 import {
   ATA_BLOCK_MAX,
   ATA_DEVICE_LBA,
   ATA_DIAGNOSTIC_PASSED,
   ATA_ERROR_ABRT,
   ATA_POWER_ACTIVE,
+  ATA_SIGNATURE_PACKET,
   ATA_STATUS_ERR,
   ATA_STATUS_GOOD,
 } from './regs';
@@ -28,6 +30,13 @@ export const STEP_BUFFER_IN: u32 = 2;
 export const STEP_BUFFER_OUT: u32 = 3;
 /** No answer will come: the device sleeps until it is reset. */
 export const STEP_SILENT: u32 = 4;
+
+/** A packet of ATA_PACKET_BYTES bytes is due at packetPlace(), then startPacket() (packet.ts). */
+export const STEP_PACKET: u32 = 5;
+/** A packet waits for a medium that it has asked itself: packetMediaData(), packetMediaDone(). */
+export const STEP_WAIT: u32 = 6;
+/** `bytes` bytes of a packet are due: scsiMove(), scsiMoved(), scsiDataEnd(), then packetStep(). */
+export const STEP_DATA: u32 = 7;
 
 /** How a command's data travels ([1] 5, [2] 13.6). */
 export const PROTOCOL_NONE: u32 = 0;
@@ -52,11 +61,15 @@ export const ATA_QUEUES: u32 = 2;
 export const ATA_WIDE_COUNTS: u32 = 4;
 /** DATA SET MANAGEMENT takes the last byte of the count alone: it was written once. */
 export const ATA_NARROW_RANGES: u32 = 8;
+/** A drive is a virtual machine's: it is silent about its reset, and empty until a new medium was asked for once. */
+export const ATA_VIRTUAL: u32 = 16;
 
 @unmanaged
 export class AtaDevice {
   /** Offset of the medium, 0: no device here. */
   disk: u32;
+  /** Offset of the Packet of a device that takes packets (packet.ts); it stays when that goes. */
+  packet: u32;
   /** ATA_SERIAL, ATA_QUEUES, ATA_WIDE_COUNTS, ATA_NARROW_RANGES. */
   transport: u32;
   /** Serial ATA generation of the link, as IDENTIFY word 77 reports it. */
@@ -161,6 +174,15 @@ export function ataPowerOn(a: AtaDevice): void {
   a.writeCache = 1;
   a.lookAhead = 1;
   a.transferMode = 0;
+  if (isPacketDevice(a)) resetPacket(a);
+}
+
+/** Puts a disk or a drive into the device, 0: takes it out; false when there is no memory. The transport resets it. */
+export function attachAta(a: AtaDevice, disk: u32): bool {
+  a.disk = 0;
+  if (disk != 0 && changetype<Disk>(<usize>disk).optical != 0 && !attachDrive(a, disk)) return false;
+  a.disk = disk;
+  return true;
 }
 
 /**
@@ -181,12 +203,13 @@ export function ataSoftReset(a: AtaDevice): void {
   setSignature(a);
 }
 
-/** Device signature of a disk, with the diagnostic code "passed" ([1] 7.9.4). */
+/** Device signature, with the diagnostic code "passed" ([1] 7.9.4). A device that takes packets is not ready yet ([3] 9.12). */
 export function setSignature(a: AtaDevice): void {
-  a.status = ATA_STATUS_GOOD;
+  const packet = isPacketDevice(a);
+  a.status = packet ? 0 : ATA_STATUS_GOOD;
   a.error = ATA_DIAGNOSTIC_PASSED;
   a.count = 1;
-  a.lba = 1;
+  a.lba = packet ? ATA_SIGNATURE_PACKET : 1;
   a.device = 0;
 }
 

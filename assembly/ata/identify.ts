@@ -26,11 +26,16 @@ export function buildIdentify(a: AtaDevice): void {
   const words = ataBuffer(a);
   memory.fill(words, 0, 512);
   geometry(a, words, disk.sectors);
-  strings(words, disk);
+  strings(words, disk, MODEL);
   capabilities(a, words);
   featureSets(a, words);
   capacity(words, disk.sectors, disk.sectorShift);
   worldWideName(words, disk.id);
+  sumUp(words);
+}
+
+/** Word 255: the signature, and what makes all bytes add up to zero. */
+export function sumUp(words: usize): void {
   set(words, 255, 0xa5);
   let sum: u32 = 0;
   for (let i: usize = 0; i < 511; i++) sum += load<u8>(words + i);
@@ -55,7 +60,8 @@ function geometry(a: AtaDevice, words: usize, sectors: u64): void {
   set32(words, 57, cylinders * track);
 }
 
-function strings(words: usize, disk: Disk): void {
+/** Serial number, firmware and model, as the host calls them or of our own. */
+export function strings(words: usize, disk: Disk, model: StaticArray<u8>): void {
   text(words, 10, 20);
   character(words, 10, 0, 0x42);
   character(words, 10, 1, 0x50);
@@ -67,7 +73,7 @@ function strings(words: usize, disk: Disk): void {
   text(words, 23, 8);
   for (let i = 0; i < FIRMWARE.length; i++) character(words, 23, i, unchecked(FIRMWARE[i]));
   text(words, 27, 40);
-  for (let i = 0; i < MODEL.length; i++) character(words, 27, i, unchecked(MODEL[i]));
+  for (let i = 0; i < model.length; i++) character(words, 27, i, unchecked(model[i]));
   given(words, 10, disk, DISK_SERIAL, DISK_SERIAL_BYTES);
   given(words, 23, disk, DISK_FIRMWARE, DISK_FIRMWARE_BYTES);
   given(words, 27, disk, DISK_MODEL, DISK_MODEL_BYTES);
@@ -83,7 +89,6 @@ function given(words: usize, word: u32, disk: Disk, place: u32, bytes: u32): voi
 }
 
 function capabilities(a: AtaDevice, words: usize): void {
-  const mode = a.transferMode;
   const serial = (a.transport & ATA_SERIAL) != 0;
   set(words, 47, 0x8000 | multipleMax(a));
   set(words, 48, 0x4000);
@@ -93,9 +98,7 @@ function capabilities(a: AtaDevice, words: usize): void {
   set(words, 51, 0x0200);
   set(words, 52, 0x0200);
   if (a.multiple != 0) set(words, 59, 0x0100 | a.multiple);
-  set(words, 63, 0x0007 | ((mode & 0xf8) == 0x20 ? 0x100 << (mode & 7) : 0));
-  set(words, 64, 0x0003);
-  for (let word: u32 = 65; word <= 68; word++) set(words, word, 120);
+  transferModes(a, words);
   // What was trimmed reads as zeroes, always.
   set(words, 69, 0x4020);
   if ((a.transport & ATA_QUEUES) != 0) set(words, 75, 31);
@@ -107,8 +110,16 @@ function capabilities(a: AtaDevice, words: usize): void {
     // An 80-conductor cable, device 0 passed its diagnostics.
     set(words, 93, 0x600b);
   }
-  set(words, 88, 0x007f | ((mode & 0xf8) == 0x40 ? 0x100 << (mode & 7) : 0));
   set(words, 217, 0x0001);
+}
+
+/** Multiword DMA 0 to 2, PIO 3 and 4, Ultra DMA 0 to 6, and which of them is selected. */
+export function transferModes(a: AtaDevice, words: usize): void {
+  const mode = a.transferMode;
+  set(words, 63, 0x0007 | ((mode & 0xf8) == 0x20 ? 0x100 << (mode & 7) : 0));
+  set(words, 64, 0x0003);
+  for (let word: u32 = 65; word <= 68; word++) set(words, word, 120);
+  set(words, 88, 0x007f | ((mode & 0xf8) == 0x40 ? 0x100 << (mode & 7) : 0));
 }
 
 function featureSets(a: AtaDevice, words: usize): void {
@@ -148,7 +159,7 @@ function worldWideName(words: usize, id: u32): void {
   set(words, 111, id & 0xffff);
 }
 
-function set(words: usize, word: u32, value: u32): void {
+export function set(words: usize, word: u32, value: u32): void {
   store<u16>(words + (word << 1), <u16>value);
 }
 

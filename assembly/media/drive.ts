@@ -1,7 +1,7 @@
 // An optical drive: a disk whose medium comes and goes, in a tray that software and the host move and that software can
 // lock. What SCSI and ATAPI tell of it is in assembly/scsi/; here is what happens to the medium.
 //
-// [1] MMC-3, T10/1363-D revision 10g: 6.10 (START STOP UNIT), 5.6 (media events), 6.13 (PREVENT ALLOW)
+// [1] MMC-3, T10/1363-D revision 10g: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, media events
 import { reserveTracked } from '../bus/arena';
 import { markDirty } from '../bus/dirty';
 import { AT_REQUEST_USED, AT_REQUESTS, REQUEST_STRIDE } from '../bus/layout';
@@ -12,6 +12,9 @@ import { notice } from './notice';
 /** A block of a CD or DVD that holds data: 2048 bytes. */
 const BLOCK_SHIFT: u32 = 11;
 
+/** Blocks of 2352 bytes that a READ CD makes, and one more. */
+const BUFFER_BYTES: u32 = 28 * 2352;
+
 /** Software has heard of the medium that is there, or that there is none. */
 export const SETTLING_NONE: u32 = 0;
 /** It finds the drive not ready once more. */
@@ -19,7 +22,7 @@ export const SETTLING_NOT_READY: u32 = 1;
 /** It is told next that the medium may have changed. */
 export const SETTLING_CHANGED: u32 = 2;
 
-/** Media events ([1] table 88). */
+/** Media events, as GET EVENT STATUS NOTIFICATION codes them ([1]). */
 export const EVENT_EJECT_REQUEST: u32 = 1;
 export const EVENT_NEW_MEDIA: u32 = 2;
 export const EVENT_MEDIA_REMOVAL: u32 = 3;
@@ -29,9 +32,14 @@ export function createDrive(): u32 {
   const offset = enterDisk(DISK_HOST, BLOCK_SHIFT);
   if (offset == 0) return 0;
   const disk = changetype<Disk>(<usize>offset);
-  disk.optical = 1;
   disk.readOnly = 1;
-  return offset;
+  disk.optical = reserveTracked(BUFFER_BYTES, 16);
+  return disk.optical != 0 ? offset : 0;
+}
+
+/** Where whole blocks of a CD are made, BUFFER_BYTES bytes; who writes there says so (dirty.ts). */
+export function driveBuffer(disk: Disk): usize {
+  return disk.optical;
 }
 
 /** Whether software can read a medium. */
@@ -90,7 +98,7 @@ export function moveTray(disk: Disk, open: bool): void {
   notice(NOTICE_TRAY, disk.id, open ? 1 : 0, 0);
 }
 
-/** The host's button: what is locked stays closed, and software is asked to open it ([1] 5.6). */
+/** The host's button: what is locked stays closed, and software is asked to open it ([1], media events). */
 export function pressEject(disk: Disk): bool {
   if (disk.open == 0 && disk.locked != 0) {
     disk.event = EVENT_EJECT_REQUEST;

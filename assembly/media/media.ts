@@ -96,7 +96,7 @@ export class Disk {
   writePolicy: u32;
 
   // A drive whose medium comes and goes (drive.ts).
-  /** Non-zero: an optical drive. The medium's fields above are those of what is in it; without one it has no sectors. */
+  /** An optical drive: offset of its buffer, else 0. The medium's fields above are those of what is in it; without one it has no sectors. */
   optical: u32;
   loaded: u32;
   open: u32;

@@ -6,6 +6,7 @@
 // [3] Programming Interface for Bus Master IDE Controller, revision 1.0 (SFF-8038i)
 // [4] ATA8-ACS, T13/1699-D (assembly/ata/)
 import { AtaDevice, AtaTask } from '../ata/device';
+import { abortPacket } from '../ata/packet';
 import { Device, functionOf } from '../bus/device';
 import { driveLine } from '../bus/irq';
 import { get8 } from '../bus/pci';
@@ -168,6 +169,7 @@ export function updateInterrupt(d: Piix, c: Channel): void {
 /** Forgets the drive's command. */
 export function giveUp(v: Drive): void {
   if (v.request != 0) dropRequest(changetype<Request>(<usize>v.request));
+  abortPacket(ataOf(v));
   v.request = 0;
   v.waiting = 0;
   v.pending = 0;

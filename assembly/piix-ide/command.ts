@@ -9,14 +9,24 @@ import {
   PROTOCOL_PIO_OUT,
   STEP_BUFFER_IN,
   STEP_BUFFER_OUT,
+  STEP_DATA,
   STEP_END,
   STEP_MEDIA,
+  STEP_PACKET,
   STEP_SILENT,
+  STEP_WAIT,
   setSignature,
   succeed,
   toHost,
 } from '../ata/device';
-import { ATA_EXECUTE_DIAGNOSTIC, ATA_STATUS_BSY, ATA_STATUS_DRQ, ATA_STATUS_GOOD } from '../ata/regs';
+import { isPacketDevice, packetOf } from '../ata/packet';
+import {
+  ATA_DEVICE_RESET,
+  ATA_EXECUTE_DIAGNOSTIC,
+  ATA_STATUS_BSY,
+  ATA_STATUS_DRQ,
+  ATA_STATUS_GOOD,
+} from '../ata/regs';
 import { ataBufferFilled } from '../ata/trim';
 import { cancel, schedule } from '../bus/clock';
 import { moveBuffer, moveEnd, moveInside, moveRequest } from '../bus/mover';
@@ -24,6 +34,7 @@ import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
 import { MEDIA_OK, MEDIA_PENDING } from '../media/codes';
 import { diskOf, endRequest, finishRequest, Request } from '../media/media';
+import { scsiMove, scsiMoved } from '../scsi/task';
 import {
   ataOf,
   Channel,
@@ -46,6 +57,7 @@ import {
   updateInterrupt,
 } from './channel';
 import { isReady, WALK_FAULT, WALK_OK, WALK_SHORT, walkTable } from './master';
+import { blockDone, continuePacket, endData, hasPacket, packetMedia } from './packet';
 
 /** How long a command waits before it asks for a media request again. */
 const RETRY_NS: u64 = 10_000;
@@ -65,10 +77,14 @@ export function takeCommand(d: Piix, c: Channel, code: u32): void {
   const high = (v.regLow >>> 8) | (v.regMid & 0xff00) | ((v.regHigh & 0xff00) << 8);
   v.lba = ((<u64>high) << 24) | low;
   v.first = 1;
+  // DEVICE RESET ends the command under way, and does not interrupt ([3] 6.12).
+  const resets = code == ATA_DEVICE_RESET && isPacketDevice(ataOf(v));
+  if (resets) giveUp(v);
   nameCommand(d, c, v);
   d.commands++;
   const step = ataCommand(ataOf(v), v);
   trace(TRACE_COMMAND, d.id, d.command, code, <u32>v.lba, v.sectors);
+  if (resets) return end(d, c, v, false);
   busy(v);
   advance(d, c, v, step);
 }
@@ -89,13 +105,13 @@ function diagnose(d: Piix, c: Channel): void {
   updateInterrupt(d, c);
 }
 
-function busy(v: Drive): void {
+export function busy(v: Drive): void {
   v.phase = PHASE_BUSY;
   v.regStatus = ATA_STATUS_BSY | ATA_STATUS_GOOD;
 }
 
 /** Does what the drive asks for next. */
-function advance(d: Piix, c: Channel, v: Drive, step: u32): void {
+export function advance(d: Piix, c: Channel, v: Drive, step: u32): void {
   if (step == STEP_END) {
     end(d, c, v, true);
   } else if (step == STEP_MEDIA) {
@@ -104,6 +120,8 @@ function advance(d: Piix, c: Channel, v: Drive, step: u32): void {
   } else if (step == STEP_BUFFER_IN && isPio(v)) {
     v.after = succeed(ataOf(v), v);
     offerBlock(d, c, v, <u32>ataBuffer(ataOf(v)), v.bytes);
+  } else if (step == STEP_PACKET || step == STEP_WAIT || step == STEP_DATA) {
+    continuePacket(d, c, v, step);
   } else if (step != STEP_SILENT) {
     assert(!isPio(v) && (step == STEP_BUFFER_IN || step == STEP_BUFFER_OUT));
     waitForMaster(d, c, v);
@@ -111,7 +129,7 @@ function advance(d: Piix, c: Channel, v: Drive, step: u32): void {
   // A drive that sleeps answers to nothing but a reset.
 }
 
-function isPio(v: Drive): bool {
+export function isPio(v: Drive): bool {
   return v.protocol == PROTOCOL_PIO_IN || v.protocol == PROTOCOL_PIO_OUT;
 }
 
@@ -145,7 +163,7 @@ export function retryWaiting(d: Piix, c: Channel): void {
 // PIO.
 
 /** Puts a block up for the host to read ([2] volume 2, 9.5): every one interrupts. */
-function offerBlock(d: Piix, c: Channel, v: Drive, buffer: u32, bytes: u32): void {
+export function offerBlock(d: Piix, c: Channel, v: Drive, buffer: u32, bytes: u32): void {
   openBlock(v, buffer, bytes);
   v.pending = 1;
   updateInterrupt(d, c);
@@ -160,7 +178,7 @@ function askBlock(d: Piix, c: Channel, v: Drive): void {
   updateInterrupt(d, c);
 }
 
-function openBlock(v: Drive, buffer: u32, bytes: u32): void {
+export function openBlock(v: Drive, buffer: u32, bytes: u32): void {
   v.phase = PHASE_PIO;
   v.regStatus = ATA_STATUS_GOOD | ATA_STATUS_DRQ;
   v.buffer = buffer;
@@ -174,7 +192,11 @@ export function readData(d: Piix, c: Channel): u32 {
   if (v.phase != PHASE_PIO || v.protocol != PROTOCOL_PIO_IN) return 0xffff;
   const word = <u32>load<u16>(<usize>v.buffer + v.position);
   v.position += 2;
-  if (v.position == v.blockBytes) {
+  if (v.position >= v.blockBytes) {
+    if (hasPacket(v)) {
+      blockDone(d, c, v);
+      return word;
+    }
     busy(v);
     // The last block was announced by its interrupt: none follows.
     if (v.after == STEP_END) end(d, c, v, false);
@@ -189,13 +211,14 @@ export function writeData(d: Piix, c: Channel, word: u32): void {
   store<u16>(<usize>v.buffer + v.position, <u16>word);
   v.position += 2;
   if (v.position < v.blockBytes) return;
+  if (hasPacket(v)) return blockDone(d, c, v);
   busy(v);
   startMedia(d, c, v);
 }
 
 // Bus master.
 
-function waitForMaster(d: Piix, c: Channel, v: Drive): void {
+export function waitForMaster(d: Piix, c: Channel, v: Drive): void {
   v.phase = PHASE_DMA;
   runMaster(d, c, v);
 }
@@ -206,7 +229,10 @@ export function runMaster(d: Piix, c: Channel, v: Drive): void {
   nameCommand(d, c, v);
   const in_ = toHost(v);
   let bytes = v.bytes;
-  if (v.request != 0) {
+  const packet = hasPacket(v);
+  if (packet) {
+    scsiMove(packetOf(ataOf(v)), 0);
+  } else if (v.request != 0) {
     const r = changetype<Request>(<usize>v.request);
     bytes = r.sectors << diskOf(r).sectorShift;
     moveRequest(r, 0, in_);
@@ -215,7 +241,10 @@ export function runMaster(d: Piix, c: Channel, v: Drive): void {
   }
   const outcome = walkTable(d, c, bytes);
   // What was read from memory before a fault is not sent: the medium keeps what it had.
-  if (outcome == WALK_OK || (in_ && outcome != WALK_FAULT)) moveEnd();
+  if (outcome == WALK_OK || (in_ && outcome != WALK_FAULT)) {
+    if (packet) scsiMoved(packetOf(ataOf(v)));
+    else moveEnd();
+  }
   if (outcome == WALK_SHORT && d.lenient != 0) {
     giveUp(v);
     succeed(ataOf(v), v);
@@ -223,7 +252,8 @@ export function runMaster(d: Piix, c: Channel, v: Drive): void {
   }
   if (outcome != WALK_OK) return stall(v);
   busy(v);
-  if (v.request != 0) finishMedia(d, c, v, changetype<Request>(<usize>v.request));
+  if (packet) endData(d, c, v, bytes);
+  else if (v.request != 0) finishMedia(d, c, v, changetype<Request>(<usize>v.request));
   else if (in_) advance(d, c, v, succeed(ataOf(v), v));
   else advance(d, c, v, ataBufferFilled(ataOf(v), v));
 }
@@ -242,6 +272,7 @@ export function mediaData(d: Piix, r: Request): void {
   const c = channelAt(d, r.tag >>> 1);
   const v = driveAt(c, r.tag & 1);
   nameCommand(d, c, v);
+  if (hasPacket(v)) return packetMedia(d, c, v, r, false);
   if (!movesData(v)) return finishMedia(d, c, v, r);
   if (!isPio(v)) return waitForMaster(d, c, v);
   moveRequest(r, 0, v.protocol == PROTOCOL_PIO_IN);
@@ -260,6 +291,7 @@ export function mediaDone(d: Piix, r: Request): void {
   const c = channelAt(d, r.tag >>> 1);
   const v = driveAt(c, r.tag & 1);
   nameCommand(d, c, v);
+  if (hasPacket(v)) return packetMedia(d, c, v, r, true);
   endMedia(d, c, v, r, r.status);
 }
 

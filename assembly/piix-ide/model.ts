@@ -1,6 +1,6 @@
-// A PIIX3 or PIIX4 IDE controller with ATA disks: what assembly/dispatch.ts calls (references in channel.ts). The
+// A PIIX3 or PIIX4 IDE controller with ATA disks and ATAPI drives: what assembly/dispatch.ts calls (references in channel.ts). The
 // legacy ports are addressed as BARs 0 to 3, the bus master by its own, BAR 4 (regs.ts).
-import { ATA_NARROW_RANGES, ataPowerOn, createAta } from '../ata/device';
+import { ATA_NARROW_RANGES, ATA_VIRTUAL, ataPowerOn, attachAta, createAta } from '../ata/device';
 import { ATA_BLOCK_MAX } from '../ata/regs';
 import { reserve } from '../bus/arena';
 import { cancel } from '../bus/clock';
@@ -92,7 +92,7 @@ export function create(line: u32): u32 {
     for (let drive: u32 = 0; drive < 2; drive++) {
       const v = driveAt(c, drive);
       v.number = drive;
-      v.ata = createAta(d.lenient != 0 ? ATA_NARROW_RANGES : 0);
+      v.ata = createAta(d.lenient != 0 ? ATA_NARROW_RANGES | ATA_VIRTUAL : 0);
       v.sectorBuffer = reserve(ATA_BLOCK_MAX, 16);
       if (v.ata == 0 || v.sectorBuffer == 0) return 0;
     }
@@ -123,7 +123,7 @@ function configure(d: Piix, f: PciFunction): void {
   makeWritable(f, PIIX_UDMATIM + 1, 0x33);
 }
 
-/** Plugs a disk in (0: pulls it out): `place` is the channel, `unit` the drive. */
+/** Plugs a disk or a drive in (0: pulls it out): `place` is the channel, `unit` the drive. */
 export function attach(d: Piix, place: u32, unit: u32, disk: u32): bool {
   if (place >= <u32>PIIX_CHANNELS || unit > 1) return false;
   const c = channelAt(d, place);
@@ -131,7 +131,7 @@ export function attach(d: Piix, place: u32, unit: u32, disk: u32): bool {
   giveUp(v);
   ataOf(v).disk = 0;
   updateInterrupt(d, c);
-  ataOf(v).disk = disk;
+  if (!attachAta(ataOf(v), disk)) return false;
   ataPowerOn(ataOf(v));
   showTaskFile(v);
   return true;

@@ -1,6 +1,7 @@
 // The legacy ports of a channel: command block and control block ([2] 6 and volume 2, 7; references in channel.ts).
 import { ataSoftReset } from '../ata/device';
-import { ATA_STATUS_BSY, ATA_STATUS_DRQ, ATA_STATUS_GOOD } from '../ata/regs';
+import { isPacketDevice } from '../ata/packet';
+import { ATA_DEVICE_RESET, ATA_STATUS_BSY, ATA_STATUS_DRQ, ATA_STATUS_GOOD } from '../ata/regs';
 import { cancel, schedule } from '../bus/clock';
 import {
   ataOf,
@@ -90,12 +91,15 @@ function responder(c: Channel): Drive | null {
 
 /**
  * A write to the command block goes to both drives ([2] 6.1), and is void while the selected one has a command. That
- * holds for another command too: only a reset ends the first.
+ * holds for another command too: only a reset ends the first, DEVICE RESET of a drive that takes packets included.
  */
 export function writePort(d: Piix, c: Channel, at: u32, value: u32): void {
   c.control &= ~IDE_CONTROL_HOB;
   const v = responder(c);
-  if (v !== null && v.number == c.selected && (v.regStatus & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) != 0) return;
+  if (v !== null && v.number == c.selected && (v.regStatus & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) != 0) {
+    const resets = at == IDE_COMMAND && value == ATA_DEVICE_RESET && (c.control & IDE_CONTROL_SRST) == 0;
+    if (!resets || c.resetting != 0 || !isPacketDevice(ataOf(v))) return;
+  }
   if (at == IDE_COMMAND) return takeCommand(d, c, value);
   for (let i: u32 = 0; i < 2; i++) latch(driveAt(c, i), at, value);
   if (at != IDE_DEVICE) return;

@@ -56,6 +56,7 @@ import {
   bufferOf,
   COMPARES_YES,
   cdbOf,
+  claimBlock,
   fail,
   failAt,
   offer,
@@ -197,12 +198,10 @@ export function writeSame(t: ScsiTask): void {
   }
   if (!checkWritable(t)) return;
   if (load<u8>(cdb) == OP_WRITE_SAME_16 && (load<u8>(cdb, 1) & CDB_NDOB) != 0) return startSame(t, true);
-  if (u.blockBusy != 0) {
+  if (!claimBlock(t)) {
     t.status = STATUS_BUSY;
     return;
   }
-  u.blockBusy = 1;
-  t.ownsBlock = 1;
   offer(t, DATA_OUT, (<u32>1) << disk.sectorShift);
 }
 

@@ -16,6 +16,8 @@ import {
   writeSame,
 } from './block';
 import { inquiry, reportLuns } from './inquiry';
+import { startDriveCommand } from './mmc';
+import { takeDriveModeList } from './mmc-mode';
 import { modeSelect, modeSense, takeModeList } from './mode';
 import {
   ASC_INVALID_CDB_FIELD,
@@ -73,7 +75,7 @@ import {
   SENSE_BYTES,
 } from './regs';
 import { bufferOf, cdbOf, fail, offer, ScsiTask, unitOf } from './task';
-import { clearSense, putDescriptorSense, putSense } from './unit';
+import { clearSense, isDrive, putDescriptorSense, putSense } from './unit';
 
 /** A command that any state of the unit lets through. */
 const CLASS_ALWAYS: u32 = 1;
@@ -87,6 +89,7 @@ export function startCommand(t: ScsiTask): void {
   if (t.unit == 0) return startAbsent(t, opcode);
   const u = unitOf(t);
   if (opcode != OP_REQUEST_SENSE) clearSense(u);
+  if (isDrive(u)) return startDriveCommand(t, opcode);
   const kind = classOf(opcode);
   // Before the operation code is looked at: an unknown one meets the unit attention too (SAM-3 5.9.7).
   if (kind != CLASS_ALWAYS && u.attention != 0) {
@@ -123,6 +126,7 @@ export function cdbLength(opcode: u32): u32 {
 
 /** The parameter list of a command is in the buffer. */
 export function takeParameters(t: ScsiTask): void {
+  if (isDrive(unitOf(t))) return takeDriveModeList(t);
   switch (<u32>load<u8>(cdbOf(t))) {
     case OP_MODE_SELECT_6:
     case OP_MODE_SELECT_10:
@@ -257,7 +261,7 @@ function startAbsent(t: ScsiTask, opcode: u32): void {
 }
 
 /** SPC-3 6.27. */
-function requestSense(t: ScsiTask): void {
+export function requestSense(t: ScsiTask): void {
   const u = unitOf(t);
   if (u.senseKey == 0 && u.attention != 0) {
     offerSense(t, KEY_UNIT_ATTENTION, u.attention, false, 0);
@@ -278,12 +282,12 @@ function offerSense(t: ScsiTask, key: u32, code: u32, valid: bool, information: 
 }
 
 /** There is one initiator, so a reservation always succeeds; third parties and extents are refused (SPC-2 7.23). */
-function reserveRelease(t: ScsiTask): void {
+export function reserveRelease(t: ScsiTask): void {
   if ((load<u8>(cdbOf(t), 1) & 0x1f) != 0) fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_CDB_FIELD);
 }
 
 /** The default self-test passes at once; there are no diagnostic pages (SPC-3 6.28). */
-function sendDiagnostic(t: ScsiTask): void {
+export function sendDiagnostic(t: ScsiTask): void {
   if (load<u8>(cdbOf(t), 3) != 0 || load<u8>(cdbOf(t), 4) != 0)
     fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_CDB_FIELD);
 }

@@ -9,16 +9,19 @@ import {
 } from '../media/codes';
 import { diskText, putDiskText } from '../media/media';
 import { get16, get32, put16, put32, put64 } from './bytes';
+import { INQUIRY_OPTICAL, INQUIRY_REMOVABLE } from './mmc-regs';
 import {
   ASC_INVALID_CDB_FIELD,
   CDB_EVPD,
   DATA_IN,
   INQUIRY_ABSENT,
   INQUIRY_AT_DEVICE,
+  INQUIRY_AT_FLAGS,
   INQUIRY_AT_PRODUCT,
   INQUIRY_AT_REVISION,
   INQUIRY_AT_VENDOR,
   INQUIRY_BYTES,
+  INQUIRY_CMDQUE,
   INQUIRY_VERSION_SPC3,
   KEY_ILLEGAL_REQUEST,
   MAX_TRANSFER_BLOCKS,
@@ -31,12 +34,16 @@ import {
   VPD_SUPPORTED,
 } from './regs';
 import { bufferOf, cdbOf, fail, offer, ScsiTask, unitOf } from './task';
-import { unitDisk } from './unit';
+import { isDrive, isPacket, unitDisk } from './unit';
 
 /** Text in ASCII, padded to its field: "BACKPLNE", "VIRTUAL DISK    ", "1.0 ". */
 const VENDOR: StaticArray<u8> = [0x42, 0x41, 0x43, 0x4b, 0x50, 0x4c, 0x4e, 0x45];
 const PRODUCT: StaticArray<u8> = [
   0x56, 0x49, 0x52, 0x54, 0x55, 0x41, 0x4c, 0x20, 0x44, 0x49, 0x53, 0x4b, 0x20, 0x20, 0x20, 0x20,
+];
+/** "VIRTUAL CD-ROM  ". */
+const DRIVE_PRODUCT: StaticArray<u8> = [
+  0x56, 0x49, 0x52, 0x54, 0x55, 0x41, 0x4c, 0x20, 0x43, 0x44, 0x2d, 0x52, 0x4f, 0x4d, 0x20, 0x20,
 ];
 const REVISION: StaticArray<u8> = [0x31, 0x2e, 0x30, 0x20];
 /** "BP" and eight hexadecimal digits of the disk's number. */
@@ -45,7 +52,11 @@ const LETTER_B: u8 = 0x42;
 const LETTER_P: u8 = 0x50;
 /** Version descriptors: SAM-3, SPC-3, SBC-2 (SPC-3 table 84). */
 const VERSIONS: StaticArray<u8> = [0x00, 0x60, 0x03, 0x00, 0x03, 0x20];
+/** SAM-3, SPC-3, MMC-3. */
+const DRIVE_VERSIONS: StaticArray<u8> = [0x00, 0x60, 0x03, 0x00, 0x02, 0xa0];
 const AT_VERSIONS: usize = 58;
+/** Pages of PAGES that a drive has. */
+const DRIVE_PAGES: u32 = 3;
 /** VPD_*, in ascending order. */
 const PAGES: StaticArray<u8> = [0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2];
 
@@ -65,7 +76,12 @@ function invalidField(t: ScsiTask): void {
 }
 
 function deviceByte(t: ScsiTask): u8 {
-  return t.unit == 0 ? <u8>INQUIRY_ABSENT : 0;
+  if (t.unit == 0) return <u8>INQUIRY_ABSENT;
+  return isOptical(t) ? <u8>INQUIRY_OPTICAL : 0;
+}
+
+function isOptical(t: ScsiTask): bool {
+  return t.unit != 0 && isDrive(unitOf(t));
 }
 
 function copy(to: usize, from: StaticArray<u8>): void {
@@ -77,10 +93,12 @@ function standard(t: ScsiTask): u32 {
   const at = bufferOf(t);
   memory.fill(at, 0, INQUIRY_BYTES);
   store<u8>(at, deviceByte(t), INQUIRY_AT_DEVICE);
+  const optical = isOptical(t);
+  if (optical) store<u8>(at, INQUIRY_REMOVABLE, 1);
   store<u8>(at, INQUIRY_VERSION_SPC3, 2);
   store<u8>(at, 0x02, 3);
   store<u8>(at, INQUIRY_BYTES - 5, 4);
-  store<u8>(at, 0x02, 7);
+  if (!optical || !isPacket(unitOf(t))) store<u8>(at, INQUIRY_CMDQUE, INQUIRY_AT_FLAGS);
   copy(at + INQUIRY_AT_VENDOR, VENDOR);
   putProduct(t, at + INQUIRY_AT_PRODUCT);
   if (
@@ -88,7 +106,7 @@ function standard(t: ScsiTask): u32 {
     !putDiskText(unitDisk(unitOf(t)), DISK_FIRMWARE, DISK_FIRMWARE_BYTES, at + INQUIRY_AT_REVISION, 4)
   )
     copy(at + INQUIRY_AT_REVISION, REVISION);
-  copy(at + AT_VERSIONS, VERSIONS);
+  copy(at + AT_VERSIONS, optical ? DRIVE_VERSIONS : VERSIONS);
   return INQUIRY_BYTES;
 }
 
@@ -101,9 +119,10 @@ function productPage(t: ScsiTask, page: u32): u32 {
   let bytes: u32 = 0;
   // A unit that is absent has only the page that says so.
   if (t.unit == 0 && page != VPD_SUPPORTED) return 0;
+  if (isOptical(t) && page > <u32>VPD_IDENTIFICATION) return 0;
   switch (page) {
     case VPD_SUPPORTED:
-      bytes = t.unit == 0 ? 1 : PAGES.length;
+      bytes = t.unit == 0 ? 1 : isOptical(t) ? DRIVE_PAGES : PAGES.length;
       memory.copy(at + 4, changetype<usize>(PAGES), bytes);
       break;
     case VPD_SERIAL:
@@ -137,7 +156,7 @@ function productPage(t: ScsiTask, page: u32): u32 {
 function putProduct(t: ScsiTask, at: usize): void {
   const bytes: u32 = PRODUCT.length;
   if (t.unit == 0 || !putDiskText(unitDisk(unitOf(t)), DISK_MODEL, DISK_MODEL_BYTES, at, bytes))
-    copy(at, PRODUCT);
+    copy(at, isOptical(t) ? DRIVE_PRODUCT : PRODUCT);
 }
 
 /** The serial number, from the host or of our own; its bytes. */

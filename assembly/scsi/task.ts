@@ -10,6 +10,7 @@ import { moveBuffer, moveCompare, moveDiffers, moveEnd, moveInside, moveRequest 
 import {
   MEDIA_ERROR,
   MEDIA_FLUSH,
+  MEDIA_GONE,
   MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
@@ -18,8 +19,11 @@ import {
   MEDIA_VERIFY,
   MEDIA_WRITE,
 } from '../media/codes';
+import { driveBuffer } from '../media/drive';
 import { beginRequest, dropRequest, endRequest, finishRequest, Request } from '../media/media';
 import { startCommand, takeParameters } from './command';
+import { noMedium } from './mmc';
+import { composeBlocks } from './mmc-read';
 import { nextRange } from './range';
 import {
   ASC_MISCOMPARE,
@@ -96,8 +100,10 @@ export class ScsiTask {
   blocks: u64;
   /** UNMAP: ranges still to do, in the buffer. */
   ranges: u32;
-  /** Non-zero while this task owns the unit's block (WRITE SAME). */
+  /** Non-zero while this task owns the unit's block (WRITE SAME, READ DVD STRUCTURE), or the drive's buffer (READ CD). */
   ownsBlock: u32;
+  /** READ CD of more than data: CD_* of what is asked for of a block (mmc-read.ts). */
+  fields: u32;
   /** VERIFY with BYTCHK: COMPARES_* of the initiator's data and the medium's. */
   compares: u32;
   senseKey: u32;
@@ -130,6 +136,7 @@ export function scsiStart(t: ScsiTask): void {
   t.left = 0;
   t.ranges = 0;
   t.ownsBlock = 0;
+  t.fields = 0;
   t.compares = 0;
   t.senseKey = KEY_NO_SENSE;
   t.senseValid = 0;
@@ -143,7 +150,8 @@ export function scsiMediaData(t: ScsiTask, r: Request): void {
     t.state = TASK_DATA;
     return;
   }
-  if (r.operation == MEDIA_WRITE) repeatBlock(t, r);
+  if (t.fields != 0) composeBlocks(t, r, driveBuffer(unitDisk(unitOf(t))));
+  else if (r.operation == MEDIA_WRITE) repeatBlock(t, r);
   finish(t, r);
 }
 
@@ -161,7 +169,9 @@ export function scsiMediaDone(t: ScsiTask, r: Request): void {
   t.request = 0;
   if (status != MEDIA_OK) return failMedia(t, operation, status, sector);
   if (t.compares == COMPARES_DIFFERS) return fail(t, KEY_MISCOMPARE, ASC_MISCOMPARE);
-  nextRange(t);
+  // The blocks were made: now their data phase is due.
+  if (t.fields != 0) t.state = TASK_DATA;
+  else nextRange(t);
 }
 
 /** Prepares the mover for bytes `offset` and following of the data phase. */
@@ -169,6 +179,7 @@ export function scsiMove(t: ScsiTask, offset: u32): void {
   const toMemory = t.direction == DATA_IN;
   if (t.compares != 0) moveCompare(changetype<Request>(<usize>t.request), offset);
   else if (t.request != 0) moveRequest(changetype<Request>(<usize>t.request), offset, toMemory);
+  else if (t.fields != 0) moveBuffer(driveBuffer(unitDisk(unitOf(t))) + offset, toMemory);
   else if (t.ownsBlock != 0) moveBuffer(unitBlock(unitOf(t)) + offset, toMemory);
   else moveBuffer(bufferOf(t) + offset, toMemory);
 }
@@ -193,7 +204,7 @@ export function scsiDataEnd(t: ScsiTask, moved: u32): void {
   t.moved = moved;
   t.state = TASK_DONE;
   if (t.request != 0) return finish(t, changetype<Request>(<usize>t.request));
-  if (t.direction != DATA_OUT) return;
+  if (t.direction != DATA_OUT) return releaseBlock(t);
   if (moved < t.length) fail(t, KEY_ILLEGAL_REQUEST, ASC_PARAMETER_LENGTH);
   else takeParameters(t);
 }
@@ -273,6 +284,15 @@ function keepSense(t: ScsiTask): void {
   u.senseInformation = t.senseInformation;
 }
 
+/** Makes the unit's block the task's; false while another task has it. */
+export function claimBlock(t: ScsiTask): bool {
+  const u = unitOf(t);
+  if (u.blockBusy != 0) return false;
+  u.blockBusy = 1;
+  t.ownsBlock = 1;
+  return true;
+}
+
 function releaseBlock(t: ScsiTask): void {
   if (t.ownsBlock == 0) return;
   unitOf(t).blockBusy = 0;
@@ -296,6 +316,7 @@ function finish(t: ScsiTask, r: Request): void {
 function failMedia(t: ScsiTask, operation: u32, status: u32, sector: u64): void {
   if (status == MEDIA_READ_ONLY) return fail(t, KEY_DATA_PROTECT, ASC_WRITE_PROTECTED);
   if (status == MEDIA_NO_SPACE) return fail(t, KEY_DATA_PROTECT, ASC_SPACE_FAILED);
+  if (status == MEDIA_GONE) return noMedium(t);
   assert(status == MEDIA_ERROR);
   if (operation == MEDIA_READ || operation == MEDIA_VERIFY)
     failAt(t, KEY_MEDIUM_ERROR, ASC_READ_ERROR, sector);

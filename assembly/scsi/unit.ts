@@ -38,16 +38,36 @@ export class ScsiUnit {
   /** Byte 2 of the caching mode page: current, saved. */
   caching: u32;
   savedCaching: u32;
-  /** Non-zero while a WRITE SAME keeps its block behind this structure. */
+  /** Non-zero while a task has the block behind this structure, or the drive's (task.ts). */
   blockBusy: u32;
+  /** What it hangs on, as GET CONFIGURATION names it: BUS_*. */
+  bus: u32;
+  /** Non-zero: a virtual machine's drive, which keeps silent about its reset. */
+  virtual: u32;
 }
 
-/** The largest block: what a WRITE SAME repeats lies behind the unit. */
+/** Physical interface standards (MMC-3, core feature). */
+export const BUS_SCSI: u32 = 1;
+export const BUS_ATAPI: u32 = 2;
+export const BUS_SERIAL: u32 = 7;
+
+/** The largest block: what a WRITE SAME repeats lies behind the unit, or a DVD structure. */
 const BLOCK_BYTES: u32 = 4096;
 
 /** A unit without a medium; 0 when the memory is used up. */
 export function createUnit(): u32 {
-  return reserve(offsetof<ScsiUnit>() + BLOCK_BYTES, 16);
+  const offset = reserve(offsetof<ScsiUnit>() + BLOCK_BYTES, 16);
+  if (offset != 0) unitAt(offset).bus = BUS_SCSI;
+  return offset;
+}
+
+/** Whether commands come in packets (ATAPI), one at a time. */
+export function isPacket(u: ScsiUnit): bool {
+  return u.bus != BUS_SCSI;
+}
+
+export function isDrive(u: ScsiUnit): bool {
+  return unitDisk(u).optical != 0;
 }
 
 export function unitAt(offset: u32): ScsiUnit {
@@ -58,7 +78,7 @@ export function unitDisk(u: ScsiUnit): Disk {
   return changetype<Disk>(<usize>u.disk);
 }
 
-/** Where a WRITE SAME keeps the block that it repeats. */
+/** Where a WRITE SAME keeps the block that it repeats, and a drive what is longer than a task's buffer. */
 export function unitBlock(u: ScsiUnit): usize {
   return changetype<usize>(u) + offsetof<ScsiUnit>();
 }
@@ -75,7 +95,8 @@ export function resetUnit(u: ScsiUnit): void {
   u.caching = u.savedCaching;
   u.stopped = 0;
   u.blockBusy = 0;
-  u.attention = ASC_RESET;
+  u.attention = u.virtual != 0 ? 0 : ASC_RESET;
+  if (u.disk != 0) unitDisk(u).locked = 0;
   clearSense(u);
 }
 

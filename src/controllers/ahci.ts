@@ -19,6 +19,7 @@ import {
   PROFILE_SPEED,
   PROFILE_STAGGERED,
   PROFILE_VERSION,
+  PROFILE_VIRTUAL_DRIVES,
   PROFILE_WIDE,
   PROFILE_WIDE_COUNTS,
 } from '../../assembly/ahci/regs.ts';
@@ -88,6 +89,13 @@ export const ahci: ControllerDescription = {
       1,
       0,
       'Whether 28-bit commands take a 16-bit count instead of its low byte.',
+    ),
+    virtualDrives: parameter(
+      PROFILE_VIRTUAL_DRIVES,
+      0,
+      1,
+      0,
+      'Whether an optical drive reports no unit attention after a reset, and a new medium first as none.',
     ),
   },
   profiles: [plain, sb600, narrow, lines26, slot1, q35],

@@ -68,7 +68,7 @@ export const piixIde: ControllerDescription = {
       0,
       1,
       0,
-      'Whether memory decoding can be switched on (for nothing), a drive gives up where its table is too short, a master without the bus moves its data to nowhere, and DATA SET MANAGEMENT takes an 8-bit count.',
+      'Whether memory decoding can be switched on (for nothing), a drive gives up where its table is too short, a master without the bus moves its data to nowhere, DATA SET MANAGEMENT takes an 8-bit count, and an optical drive reports no unit attention after a reset and a new medium first as none.',
     ),
   },
   profiles: [piix4, piix3, entries128, pc],
