@@ -19,6 +19,8 @@ const FIRMWARE: StaticArray<u8> = [0x31, 0x2e, 0x30];
 const SERIAL_DIGITS: u32 = 8;
 /** Cylinders that a disk has which is larger than CHS reaches ([3] 6.2.1). */
 const CYLINDERS_MAX: u64 = 16383;
+/** Most sectors that any translation reaches ([3] 6.2.1). */
+const CHS_SECTORS_MAX: u64 = 16514064;
 
 /** Fills the device's buffer. */
 export function buildIdentify(a: AtaDevice): void {
@@ -52,7 +54,7 @@ function geometry(a: AtaDevice, words: usize, sectors: u64): void {
   set(words, 5, 512);
   set(words, 6, 63);
   const track = a.heads * a.trackSectors;
-  const cylinders = <u32>min(sectors / track, <u64>65535);
+  const cylinders = <u32>min(min(sectors, CHS_SECTORS_MAX) / track, <u64>65535);
   set(words, 53, 0x0007);
   set(words, 54, cylinders);
   set(words, 55, a.heads);

@@ -68,6 +68,8 @@ interface Open {
   readonly parts: Change[];
   /** Reads that failed and are tried again when the request ends. */
   readonly owed: Owed[];
+  /** What the medium said when it failed and is not to be asked again before the request ends; null: nothing. */
+  refusal: unknown;
   /** Which question to a medium it was; 0: none yet. */
   asked: number;
   /** The read has been answered. */
@@ -251,6 +253,7 @@ export class HostMedia {
       fetch: null,
       parts: [...request.parts],
       owed: [...request.owed],
+      refusal: null,
       asked: 0,
       fetched: content !== null,
       storing: asked === 'store',
@@ -282,6 +285,7 @@ export class HostMedia {
       fetch: null,
       parts: [],
       owed: [],
+      refusal: null,
       asked: 0,
       fetched: false,
       storing: false,
@@ -345,7 +349,10 @@ export class HostMedia {
       if (moved < bytes) throw endedEarly(open, toMemory ? 'read' : 'write', at + moved, moved);
       return moved;
     } catch (error) {
-      if (keeps(open, statusOf(error))) return this.#owe(open, offset, bytes, runs, toMemory);
+      if (keeps(open, statusOf(error))) {
+        open.refusal ??= error;
+        return this.#owe(open, offset, bytes, runs, toMemory);
+      }
       const moved = Math.min(transferredOf(error), bytes);
       this.#fail(request, open, error, offset + moved);
       return moved;
@@ -366,8 +373,11 @@ export class HostMedia {
     return bytes;
   }
 
-  /** Asks a synchronous medium for what it owes. Throws what it throws. */
+  /** Asks a synchronous medium for what it owes, but not at once. Throws what it throws. */
   #collect(medium: SyncMedium, open: Open): void {
+    const { refusal } = open;
+    open.refusal = null;
+    if (refusal !== null) throw refusal;
     for (const { offset, bytes, runs } of open.owed) {
       const views = runs.map(([at, length]) => this.#u8.subarray(at, at + length));
       const moved = counted(medium.readv(offset, views), bytes);

@@ -6,6 +6,8 @@ import {
   createMachine,
   type Disk,
   type DiskOptions,
+  type Drive,
+  type DriveOptions,
   type Machine,
   type MachineOptions,
 } from '../../src/machine/index.ts';
@@ -45,6 +47,8 @@ export interface BoardOptions extends MachineOptions {
   profile?: string;
   mailboxes?: number;
   disk?: DiskOptions;
+  /** An optical drive, as target 1. */
+  drive?: DriveOptions;
   /** False: the board as it is after power on. */
   ready?: boolean;
 }
@@ -58,6 +62,7 @@ export class Board {
     readonly controller: Controller,
     readonly disk: Disk,
     readonly mailboxes: number,
+    readonly drive: Drive | null,
   ) {}
 
   static async create(options: BoardOptions = {}): Promise<Board> {
@@ -65,7 +70,9 @@ export class Board {
     const controller = machine.addController({ kind: 'aha1542', profile: options.profile ?? 'aha1542' });
     const disk = machine.addDisk({ bytes: 256 * 1024, ...options.disk });
     controller.attach(disk, 0);
-    const board = new Board(machine, controller, disk, options.mailboxes ?? 4);
+    const drive = options.drive === undefined ? null : machine.addDrive(options.drive);
+    if (drive !== null) controller.attach(drive, 1);
+    const board = new Board(machine, controller, disk, options.mailboxes ?? 4, drive);
     if (options.ready !== false) {
       board.setUp();
       // The first command meets the unit attention of power on.

@@ -3,7 +3,14 @@
 import * as regs from '../../assembly/ahci/regs.ts';
 import * as ata from '../../assembly/ata/regs.ts';
 import type { Profile } from '../../src/controllers/index.ts';
-import { type Controller, createMachine, type Disk, type Machine } from '../../src/machine/index.ts';
+import {
+  type Controller,
+  createMachine,
+  type Disk,
+  type Drive,
+  type DriveOptions,
+  type Machine,
+} from '../../src/machine/index.ts';
 import type { Medium } from '../../src/media/index.ts';
 
 export { ata, regs };
@@ -32,6 +39,8 @@ export interface HbaOptions {
   /** Instead of the module's own disks: the bytes of the one disk. */
   readonly medium?: Medium;
   readonly flavour?: 'release' | 'debug';
+  /** Optical drives, on the ports behind those of the disks. */
+  readonly drives?: readonly DriveOptions[];
   /** Leave the ports as they come out of reset. */
   readonly cold?: boolean;
 }
@@ -55,6 +64,8 @@ export interface Taskfile {
   readonly control?: number;
   readonly header?: number;
   readonly dwords?: number;
+  /** The packet of a PACKET command. */
+  readonly packet?: readonly number[];
 }
 
 /** A machine with one AHCI controller whose ports 0 … have disks and run. */
@@ -63,7 +74,12 @@ export class Hba {
   readonly controller: Controller;
   readonly disks: readonly Disk[];
 
-  private constructor(machine: Machine, controller: Controller, disks: readonly Disk[]) {
+  private constructor(
+    machine: Machine,
+    controller: Controller,
+    disks: readonly Disk[],
+    readonly drives: readonly Drive[],
+  ) {
     this.machine = machine;
     this.controller = controller;
     this.disks = disks;
@@ -88,13 +104,22 @@ export class Hba {
       controller.attach(disk, place);
       return disk;
     });
-    const hba = new Hba(machine, controller, disks);
+    const drives = (options.drives ?? []).map((drive, i) => {
+      const made = machine.addDrive(drive);
+      controller.attach(made, disks.length + i);
+      return made;
+    });
+    const hba = new Hba(machine, controller, disks, drives);
     if (options.cold !== true) hba.start();
     return hba;
   }
 
   get disk(): Disk {
     return this.disks[0] as Disk;
+  }
+
+  get drive(): Drive {
+    return this.drives[0] as Drive;
   }
 
   read(at: number): number {
@@ -114,7 +139,7 @@ export class Hba {
   start(): void {
     this.machine.settle();
     this.write(regs.AHCI_GHC, regs.AHCI_GHC_AE | regs.AHCI_GHC_IE);
-    for (let port = 0; port < this.disks.length; port++) this.startPort(port);
+    for (let port = 0; port < this.disks.length + this.drives.length; port++) this.startPort(port);
   }
 
   startPort(port = 0): void {
@@ -179,6 +204,8 @@ export class Hba {
     const list = this.list(port) + slot * regs.AHCI_HEADER_BYTES;
     memory.fill(table, 0, regs.AHCI_TABLE_PRDT);
     memory.writeBytes(table, frameOf(task));
+    if (task.packet !== undefined)
+      memory.writeBytes(table + regs.AHCI_TABLE_PACKET, Uint8Array.from(task.packet));
     prds.forEach((prd, i) => {
       const at = table + regs.AHCI_TABLE_PRDT + i * regs.AHCI_PRD_BYTES;
       memory.write32(at, prd.address % 2 ** 32);

@@ -45,6 +45,10 @@ test('a disk beyond 28 bits says 2^28 - 1 sectors there, and all of them where 4
   const hba = await Hba.create({ medium });
   const words = await identify(hba);
   assert.equal(words.slice(60, 62), [0xffff, 0x0fff]);
+  // CHS reaches 16,514,064 sectors, in any translation (ATA/ATAPI-7, 6.2.1).
+  assert.equal([words[1], words[3], words[6]], [16383, 16, 63]);
+  assert.equal([...words.slice(53, 57)], [7, 16383, 16, 63]);
+  assert.is((words[57] ?? 0) + (words[58] ?? 0) * 65536, 16514064);
   assert.equal(words.slice(100, 104), [5, 0, 2, 0]);
   const bytes = pattern(512, 9);
   medium.writev((2 ** 28 - 2) * 512, [bytes]);

@@ -2,7 +2,14 @@
 
 import * as regs from '../../assembly/lsi53c895a/regs.ts';
 import type { Profile } from '../../src/controllers/index.ts';
-import { type Controller, createMachine, type Disk, type Machine } from '../../src/machine/index.ts';
+import {
+  type Controller,
+  createMachine,
+  type Disk,
+  type Drive,
+  type DriveOptions,
+  type Machine,
+} from '../../src/machine/index.ts';
 import { assemble, link } from '../../src/scripts/index.ts';
 
 export { regs };
@@ -35,6 +42,8 @@ export interface ChipOptions {
   readonly latencyNs?: number;
   readonly readOnly?: boolean;
   readonly guard?: boolean;
+  /** An optical drive, as unit 0 of target 3. */
+  readonly drive?: DriveOptions;
 }
 
 export interface Command {
@@ -68,6 +77,7 @@ export class Chip {
     readonly machine: Machine,
     readonly controller: Controller,
     readonly disks: readonly Disk[],
+    readonly drive: Drive | null,
   ) {}
 
   static async create(options: ChipOptions = {}): Promise<Chip> {
@@ -91,7 +101,9 @@ export class Chip {
       controller.attach(disk, target);
       return disk;
     });
-    const chip = new Chip(machine, controller, disks);
+    const drive = options.drive === undefined ? null : machine.addDrive(options.drive);
+    if (drive !== null) controller.attach(drive, 3);
+    const chip = new Chip(machine, controller, disks, drive);
     chip.setUp();
     return chip;
   }

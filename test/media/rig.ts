@@ -15,7 +15,7 @@ import { type AnyEvent, formatEvent } from '../../src/trace/index.ts';
 import { TestCommand, TestHost } from '../drivers/host.ts';
 
 export const KINDS = ['aha1542', 'ahci', 'piix-ide'] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind = (typeof KINDS)[number] | 'lsi53c895a' | 'nvme' | 'virtio-blk';
 
 /** Memory for the data of commands: SLOT_BYTES for each. */
 const DATA = 0x200000;

@@ -3,7 +3,14 @@
 import * as ata from '../../assembly/ata/regs.ts';
 import * as regs from '../../assembly/piix-ide/regs.ts';
 import type { Profile } from '../../src/controllers/index.ts';
-import { type Controller, createMachine, type Disk, type Machine } from '../../src/machine/index.ts';
+import {
+  type Controller,
+  createMachine,
+  type Disk,
+  type Drive,
+  type DriveOptions,
+  type Machine,
+} from '../../src/machine/index.ts';
 import type { Medium } from '../../src/media/index.ts';
 
 export { ata, regs };
@@ -24,6 +31,8 @@ export interface IdeOptions {
   readonly medium?: Medium;
   readonly flavour?: 'release' | 'debug';
   readonly guard?: boolean;
+  /** Optical drives, in the places behind those of the disks. */
+  readonly drives?: readonly (DriveOptions & { readonly place: readonly [number, number] })[];
 }
 
 export interface Prd {
@@ -49,7 +58,12 @@ export class Ide {
   readonly controller: Controller;
   readonly disks: readonly Disk[];
 
-  private constructor(machine: Machine, controller: Controller, disks: readonly Disk[]) {
+  private constructor(
+    machine: Machine,
+    controller: Controller,
+    disks: readonly Disk[],
+    readonly drives: readonly Drive[],
+  ) {
     this.machine = machine;
     this.controller = controller;
     this.disks = disks;
@@ -77,11 +91,19 @@ export class Ide {
       controller.attach(disk, channel, drive);
       return disk;
     });
-    return new Ide(machine, controller, disks);
+    const drives = (options.drives ?? []).map(({ place: [channel, drive], ...rest }) => {
+      const made = machine.addDrive(rest);
+      controller.attach(made, channel, drive);
+      return made;
+    });
+    return new Ide(machine, controller, disks, drives);
   }
 
   get disk(): Disk {
     return this.disks[0] as Disk;
+  }
+  get drive(): Drive {
+    return this.drives[0] as Drive;
   }
 
   read(register: number, channel = 0): number {
@@ -161,6 +183,18 @@ export class Ide {
     }
   }
 
+  /** PACKET up to the packet: the drive then has it, or refused. `limit`: the byte count limit. */
+  sendPacket(cdb: readonly number[], limit: number, feature = 0, drive = 0, channel = 0): void {
+    this.send({ command: ata.ATA_PACKET, lba: limit * 256, feature, drive }, channel);
+    if ((this.alternate(channel) & ata.ATA_STATUS_DRQ) !== 0) this.put(packet(cdb), channel);
+  }
+
+  /** The block that the drive puts up or asks for: its length; 0: there is none. */
+  block(channel = 0): number {
+    if ((this.read(regs.IDE_STATUS, channel) & ata.ATA_STATUS_DRQ) === 0) return 0;
+    return this.read(regs.IDE_LBA_MID, channel) | (this.read(regs.IDE_LBA_HIGH, channel) << 8);
+  }
+
   // Bus master.
 
   /** Writes a table, at its channel's place or another, and gives it to the master. `end` marks the last entry. */
@@ -207,6 +241,13 @@ export class Ide {
   registers(channel = 0): number[] {
     return [1, 2, 3, 4, 5, 6].map((register) => this.read(register, channel));
   }
+}
+
+/** A packet: a command descriptor block with zeroes behind it. */
+export function packet(cdb: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(ata.ATA_PACKET_BYTES);
+  bytes.set(cdb);
+  return bytes;
 }
 
 /** Bytes that tell where they come from. */
