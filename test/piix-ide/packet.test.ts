@@ -306,7 +306,9 @@ test('a snapshot at every step of a read by PIO and by DMA goes on as if there w
       () => ide.send({ command: ata.ATA_PACKET, lba: BLOCK * 256, feature }),
       () => ide.put(Uint8Array.from([...read(8, 2), 0, 0])),
       () => ide.start(true),
-      () => ide.machine.advance(ide.machine.now() + 5000),
+      () => {
+        ide.machine.advance(ide.machine.now() + 5000);
+      },
       () => ide.machine.settle(),
     ];
     if (feature === 0) {

@@ -209,7 +209,7 @@ for (const [name, open] of Object.entries(WAYS)) {
   });
 }
 
-const SCSI = WAYS['aha1542'] as Opener;
+const SCSI = WAYS.aha1542 as Opener;
 const ATAPI = WAYS['piix-ide by PIO'] as Opener;
 
 test('READ TOC in its three formats, in blocks and in minutes', async () => {
