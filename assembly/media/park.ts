@@ -47,6 +47,8 @@ import { notice } from './notice';
 
 /** Parks a request whose event is at the head of the queue, if it has to wait: PARKED_* or 0. */
 export function parkDue(r: Request, code: u32): u32 {
+  // Most requests are good, and every one comes here.
+  if (r.fault == 0 && r.status == MEDIA_OK && r.limitStatus == MEDIA_OK) return 0;
   let why: u32 = 0;
   if (code == <u32>EVENT_MEDIA_DONE) why = parksAtEnd(r) ? PARKED_END : 0;
   else if (isHeldBack(r)) why = PARKED_HOLD;

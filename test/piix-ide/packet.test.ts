@@ -189,6 +189,21 @@ test('DMA: the bus master moves the data, whichever of the two is ready first', 
   }
 });
 
+test('a drive that does not ask for DMADIR takes no notice of it', async () => {
+  const { ide, content } = await ready();
+  ide.setTable([{ address: DATA, bytes: BLOCK }]);
+  // From device to host, and the other way round.
+  for (const direction of [4, 0]) {
+    ide.sendPacket(read(3, 1), 0, ata.ATA_PACKET_DMA | direction);
+    ide.start(true);
+    ide.machine.settle();
+    ide.stop();
+    assert.is(ide.read(regs.IDE_STATUS), DRDY);
+    assert.ok(ide.machine.memory.equals(DATA, content.subarray(3 * BLOCK, 4 * BLOCK)));
+    ide.machine.memory.fill(DATA, 0, BLOCK);
+  }
+});
+
 test('DMA through a table that is too short, or to where no memory is, waits for a reset', async () => {
   const { ide } = await ready();
   for (const prd of [
