@@ -87,7 +87,10 @@ export function createDrive(): u32 {
   return newDrive();
 }
 
-/** Lays a medium of `kind` into a drive, in place of the one that is there; 0 sectors: only takes that out. 0 when refused. */
+/**
+ * Lays a medium of `kind` into a drive, in place of the one that is there; 0 sectors: only takes that out. 0 when
+ * refused.
+ */
 export function changeMedium(disk: u32, kind: u32, sectorsLow: u32, sectorsHigh: u32): u32 {
   const drive = changetype<Disk>(<usize>disk);
   const sectors = wide(sectorsLow, sectorsHigh);

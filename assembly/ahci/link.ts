@@ -138,7 +138,10 @@ export function spinUp(d: Ahci, p: Port, on: bool): void {
   if (on) linkStart(d, p);
 }
 
-/** A disk or drive comes or goes; false when there is no memory. Before software has touched the HBA it simply was there. */
+/**
+ * A disk or drive comes or goes; false when there is no memory. Before software has touched the HBA it simply was
+ * there.
+ */
 export function plug(d: Ahci, p: Port, disk: u32): bool {
   const was = ataOf(p).disk;
   const linked = isUp(p);

@@ -1,5 +1,5 @@
-// PACKET commands of an ATAPI drive on a port ([1] 5.3.7, [2] 11.9 and following; references in hba.ts): the HBA sends the
-// packet out of the command table when the device asks for it, then data go through the table's descriptors.
+// PACKET commands of an ATAPI drive on a port ([2], PACKET protocols; references in hba.ts): the HBA sends
+// the packet out of the command table when the device asks for it, then data go through the table's descriptors.
 import { ATA_SERIAL, STEP_DATA, STEP_END, STEP_WAIT, toHost } from '../ata/device';
 import {
   dataReason,
@@ -28,7 +28,7 @@ export function hasPacket(p: Port, s: Slot): bool {
   return s.command == ATA_PACKET && isPacketDevice(ataOf(p));
 }
 
-/** The device asks for the packet. A header without its A bit has none: the device waits for a reset ([1] 4.2.2). */
+/** The device asks for the packet. A header without its A bit has none: the device waits for a reset ([1] 4.2.2, A). */
 export function sendPacket(d: Ahci, p: Port, n: u32, s: Slot): void {
   const a = ataOf(p);
   assert((a.transport & ATA_SERIAL) != 0);

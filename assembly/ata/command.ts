@@ -118,7 +118,7 @@ export function ataCommand(a: AtaDevice, t: AtaTask): u32 {
   t.range = 0;
   t.request = 0;
   const packet = isPacketDevice(a);
-  // DEVICE RESET wakes a device, too ([3] 6.12).
+  // DEVICE RESET wakes a device, too ([3], DEVICE RESET).
   if (a.power == POWER_SLEEP && !(packet && t.command == ATA_DEVICE_RESET)) return STEP_SILENT;
   if (packet) return packetCommand(a, t);
   const queued = t.command == ATA_READ_FPDMA_QUEUED || t.command == ATA_WRITE_FPDMA_QUEUED;

@@ -1,7 +1,7 @@
-// An ATA disk, or an ATAPI drive (packet.ts), whatever cable it hangs on: its task file, its settings and one AtaTask for each command in it.
-// A transport (AHCI, PIIX IDE) fills a task, calls ataCommand() and does what the returned STEP_* asks for until
-// it is STEP_END; the task file then holds the outcome. The transport moves all data, so that scatter lists
-// stay its own business.
+// An ATA disk, or an ATAPI drive (packet.ts), whatever cable it hangs on: its task file, its settings and one AtaTask
+// for each command in it. A transport (AHCI, PIIX IDE) fills a task, calls ataCommand() and does what the returned
+// STEP_* asks for until it is STEP_END; the task file then holds the outcome. The transport moves all data, so that
+// scatter lists stay its own business.
 //
 // [1] AT Attachment 8 - ATA/ATAPI Command Set (ATA8-ACS), T13/1699-D revision 6a
 // [2] Serial ATA revision 2.6: 13 (queued commands), 10.3 (signatures)
@@ -203,7 +203,10 @@ export function ataSoftReset(a: AtaDevice): void {
   setSignature(a);
 }
 
-/** Device signature, with the diagnostic code "passed" ([1] 7.9.4). A device that takes packets is not ready yet ([3] 9.12). */
+/**
+ * Device signature, with the diagnostic code "passed" ([1] 7.9.4). A device that takes packets is not ready yet
+ * ([3], signature).
+ */
 export function setSignature(a: AtaDevice): void {
   const packet = isPacketDevice(a);
   a.status = packet ? 0 : ATA_STATUS_GOOD;

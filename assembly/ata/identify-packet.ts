@@ -1,4 +1,4 @@
-// IDENTIFY PACKET DEVICE: 256 words that say what the drive is ([3] 6.18; references in device.ts).
+// IDENTIFY PACKET DEVICE: 256 words that say what the drive is ([3]; references in device.ts).
 import { ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta } from './device';
 import { set, strings, sumUp, transferModes } from './identify';
 import { ATA_ID_PACKET_CD } from './regs';

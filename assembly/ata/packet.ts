@@ -1,5 +1,6 @@
-// An ATAPI device: the PACKET feature set over the drive of assembly/scsi/ (references in device.ts). A PACKET command brings
-// a SCSI command of twelve bytes, whose data the transport moves; its end is in the task file, sense data are asked for.
+// An ATAPI device: the PACKET feature set over the drive of assembly/scsi/ (references in device.ts). A PACKET command
+// brings a SCSI command of twelve bytes, whose data the transport moves; its end is in the task file, sense data are
+// asked for.
 import { reserve } from '../bus/arena';
 import { Device } from '../bus/device';
 import { Request } from '../media/media';
@@ -116,7 +117,7 @@ export function abortPacket(a: AtaDevice): void {
   if (a.packet != 0) scsiAbort(packetOf(a));
 }
 
-/** The commands of a device that takes packets ([3] 6): the step that comes first. */
+/** The commands of a device that takes packets ([3]): the step that comes first. */
 export function packetCommand(a: AtaDevice, t: AtaTask): u32 {
   switch (t.command) {
     case ATA_PACKET:
@@ -133,7 +134,7 @@ export function packetCommand(a: AtaDevice, t: AtaTask): u32 {
       return STEP_END;
     case ATA_IDENTIFY:
     case ATA_READ_SECTORS:
-      // The signature tells software that this is no disk ([3] 6.16.6).
+      // The signature tells software that this is no disk ([3], IDENTIFY DEVICE).
       showSignature(a, t);
       a.status = ATA_STATUS_DRDY | ATA_STATUS_ERR;
       a.error = ATA_ERROR_ABRT;
@@ -201,7 +202,7 @@ export function packetStep(a: AtaDevice, t: AtaTask): u32 {
   if (p.dma != 0) t.protocol = in_ ? PROTOCOL_DMA_IN : PROTOCOL_DMA_OUT;
   else t.protocol = in_ ? PROTOCOL_PIO_IN : PROTOCOL_PIO_OUT;
   t.bytes = p.length;
-  // No block can be of no bytes ([3] 6.18: word 125 of IDENTIFY PACKET DEVICE is 0).
+  // No block can be of no bytes ([3]: word 125 of IDENTIFY PACKET DEVICE is 0).
   if (p.dma == 0 && p.limit == 0) {
     scsiAbort(p);
     showPacket(a, t, ATA_ERROR_ABRT);
@@ -229,7 +230,7 @@ export function dataReason(a: AtaDevice): u32 {
   return isToHost(packetOf(a)) ? ATA_REASON_TO_HOST : 0;
 }
 
-/** The task file at the end of a command: the sense key is in the error register ([3] 6.24.5). */
+/** The task file at the end of a command: the sense key is in the error register ([3], PACKET). */
 function endPacket(a: AtaDevice, t: AtaTask): u32 {
   const p = packetOf(a);
   // A device cannot say that it is busy once it has the packet.

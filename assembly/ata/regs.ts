@@ -1,4 +1,7 @@
-/** ATA8-ACS (T13/1699-D) registers and commands; section numbers are of revision 6a. [3]: ATA/ATAPI-7 volume 1, T13/1532D. */
+/**
+ * ATA8-ACS (T13/1699-D) registers and commands; section numbers are of revision 6a. [3]: ATA/ATAPI-7 volume 1,
+ * T13/1532D.
+ */
 
 /** Status register (6.1, table 10). */
 export const ATA_STATUS_ERR = 0x01;
@@ -19,14 +22,14 @@ export const ATA_ERROR_ICRC = 0x80;
 /** Diagnostic code in the error register after a reset: passed (7.9.4). */
 export const ATA_DIAGNOSTIC_PASSED = 0x01;
 
-/** PACKET ([3] 6.24): bytes of a packet; feature register: data by DMA, overlap. */
+/** PACKET ([3]): bytes of a packet; feature register: data by DMA, overlap. */
 export const ATA_PACKET_BYTES = 12;
 export const ATA_PACKET_DMA = 0x01;
 export const ATA_PACKET_OVERLAP = 0x02;
 /** Its interrupt reason, in the count register: a command or its status, to the host. */
 export const ATA_REASON_COMMAND = 0x01;
 export const ATA_REASON_TO_HOST = 0x02;
-/** What a device that takes packets leaves in the LBA registers ([3] 9.12). */
+/** What a device that takes packets leaves in the LBA registers ([3], signature). */
 export const ATA_SIGNATURE_PACKET = 0xeb1401;
 /** IDENTIFY PACKET DEVICE, word 0: an optical drive with a removable medium, DRQ within 50 us, packets of 12 bytes. */
 export const ATA_ID_PACKET_CD = 0x85c0;

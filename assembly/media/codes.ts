@@ -26,7 +26,9 @@ export const MEDIA_NO_SPACE = 4;
 /** The medium was taken out of its drive. */
 export const MEDIA_GONE = 5;
 
-/** What becomes of a request that the medium failed: the guest is told; it is parked until the host has it tried again. */
+/**
+ * What becomes of a request that the medium failed: the guest is told; it is parked until the host has it tried again.
+ */
 export const POLICY_REPORT = 0;
 export const POLICY_STOP = 1;
 /** Parked where there was no space, else reported. */

@@ -23,9 +23,9 @@ export const SETTLING_NOT_READY: u32 = 1;
 export const SETTLING_CHANGED: u32 = 2;
 
 /** Media events, as GET EVENT STATUS NOTIFICATION codes them ([1]). */
-export const EVENT_EJECT_REQUEST: u32 = 1;
+const EVENT_EJECT_REQUEST: u32 = 1;
 export const EVENT_NEW_MEDIA: u32 = 2;
-export const EVENT_MEDIA_REMOVAL: u32 = 3;
+const EVENT_MEDIA_REMOVAL: u32 = 3;
 
 /** An empty drive with a closed tray; 0 when there is no room. */
 export function createDrive(): u32 {

@@ -96,7 +96,10 @@ export class Disk {
   writePolicy: u32;
 
   // A drive whose medium comes and goes (drive.ts).
-  /** An optical drive: offset of its buffer, else 0. The medium's fields above are those of what is in it; without one it has no sectors. */
+  /**
+   * An optical drive: offset of its buffer, else 0. The medium's fields above are those of what is in it; without one
+   * it has no sectors.
+   */
   optical: u32;
   loaded: u32;
   open: u32;
@@ -207,7 +210,10 @@ export function resizeDisk(disk: Disk, sectors: u64): bool {
   return true;
 }
 
-/** What the host calls the disk: a text of the place DISK_SERIAL, DISK_MODEL or DISK_FIRMWARE; its first byte 0: nothing. */
+/**
+ * What the host calls the disk: a text of the place DISK_SERIAL, DISK_MODEL or DISK_FIRMWARE; its first byte 0:
+ * nothing.
+ */
 export function diskText(disk: Disk, place: u32): usize {
   return changetype<usize>(disk) + offsetof<Disk>() + place;
 }
@@ -302,7 +308,9 @@ export function finishRequest(r: Request): u32 {
   return r.status;
 }
 
-/** Has the host end a request that it knows; false: it needs time for that, and the event is the caller's to schedule. */
+/**
+ * Has the host end a request that it knows; false: it needs time for that, and the event is the caller's to schedule.
+ */
 export function finishHeld(r: Request): bool {
   const disk = diskOf(r);
   const status = mediaFinish(disk.id, handleOf(r));

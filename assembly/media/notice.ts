@@ -1,5 +1,5 @@
-// What media have to tell the host beside what the guest hears: a few words each, in a list that the host empties. Nothing
-// is lost with one that finds no room: trays and parked requests can be looked at.
+// What media have to tell the host beside what the guest hears: a few words each, in a list that the host empties.
+// Nothing is lost with one that finds no room: trays and parked requests can be looked at.
 import { AT_NOTICE_COUNT, AT_NOTICES, NOTICE_MAX, NOTICE_STRIDE } from '../bus/layout';
 
 export function notice(kind: u32, disk: u32, first: u32, second: u32): void {

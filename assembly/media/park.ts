@@ -1,7 +1,7 @@
 // Requests that are parked: they wait without an event until the host has them go on. Either the medium failed and the
 // disk's policy is that the host hears of it instead of the guest (which stops the machine, mends the medium and has
-// the request tried again), or the fault plan holds them. To the guest both are a medium that takes long: a reset ends the wait,
-// and a snapshot holds them like any other request.
+// the request tried again), or the fault plan holds them. To the guest both are a medium that takes long: a reset ends
+// the wait, and a snapshot holds them like any other request.
 import { schedule } from '../bus/clock';
 import { EVENT_MEDIA_DATA, EVENT_MEDIA_DONE } from '../bus/codes';
 import { Device } from '../bus/device';

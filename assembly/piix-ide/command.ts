@@ -77,7 +77,7 @@ export function takeCommand(d: Piix, c: Channel, code: u32): void {
   const high = (v.regLow >>> 8) | (v.regMid & 0xff00) | ((v.regHigh & 0xff00) << 8);
   v.lba = ((<u64>high) << 24) | low;
   v.first = 1;
-  // DEVICE RESET ends the command under way, and does not interrupt ([3] 6.12).
+  // DEVICE RESET ends the command under way, and does not interrupt ([2], DEVICE RESET).
   const resets = code == ATA_DEVICE_RESET && isPacketDevice(ataOf(v));
   if (resets) giveUp(v);
   nameCommand(d, c, v);

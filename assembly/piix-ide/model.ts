@@ -1,5 +1,5 @@
-// A PIIX3 or PIIX4 IDE controller with ATA disks and ATAPI drives: what assembly/dispatch.ts calls (references in channel.ts). The
-// legacy ports are addressed as BARs 0 to 3, the bus master by its own, BAR 4 (regs.ts).
+// A PIIX3 or PIIX4 IDE controller with ATA disks and ATAPI drives: what assembly/dispatch.ts calls (references in
+// channel.ts). The legacy ports are addressed as BARs 0 to 3, the bus master by its own, BAR 4 (regs.ts).
 import { ATA_NARROW_RANGES, ATA_VIRTUAL, ataPowerOn, attachAta, createAta } from '../ata/device';
 import { ATA_BLOCK_MAX } from '../ata/regs';
 import { reserve } from '../bus/arena';

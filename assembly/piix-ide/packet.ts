@@ -1,5 +1,5 @@
-// PACKET commands on the cable ([2] volume 2, 9.8 and 9.9: the protocols; references in channel.ts): the packet itself by PIO, then
-// the data by PIO in blocks of at most the byte count limit, or by the bus master.
+// PACKET commands on the cable ([2] volume 2, PACKET protocols; references in channel.ts): the packet itself
+// by PIO, then the data by PIO in blocks of at most the byte count limit, or by the bus master.
 
 import { STEP_DATA, STEP_PACKET, toHost } from '../ata/device';
 import {
@@ -30,7 +30,7 @@ export function continuePacket(d: Piix, c: Channel, v: Drive, step: u32): void {
     const a = ataOf(v);
     v.regCount = a.count;
     v.after = STEP_PACKET;
-    // The host is not interrupted for this block ([3] 6.18, word 0).
+    // The host is not interrupted for this block ([2], IDENTIFY PACKET DEVICE, word 0).
     openBlock(v, <u32>packetPlace(a), ATA_PACKET_BYTES);
   } else if (step == STEP_DATA) {
     v.after = STEP_DATA;

@@ -1,5 +1,5 @@
-// GET CONFIGURATION: the features of an optical drive, in ascending order (MMC-3 chapter 5; references in mmc-regs.ts). Those of
-// the medium are current while it is there.
+// GET CONFIGURATION: the features of an optical drive, in ascending order (MMC-3; references in mmc-regs.ts).
+// Those of the medium are current while it is there.
 
 import { isMounted } from '../media/drive';
 import { Disk } from '../media/media';

@@ -1,5 +1,5 @@
-// What an optical drive tells of itself and of the medium (references in mmc-regs.ts): table of contents, disc and track
-// information, DVD structures, events, mechanism. The medium has one session with one track, which holds data.
+// What an optical drive tells of itself and of the medium (references in mmc-regs.ts): table of contents, disc and
+// track information, DVD structures, events, mechanism. The medium has one session with one track, which holds data.
 
 import { isMounted } from '../media/drive';
 import { Disk } from '../media/media';

@@ -1,5 +1,5 @@
-// MODE SENSE and MODE SELECT of an optical drive (references in mmc-regs.ts). Nothing in its pages can be changed: a list of
-// parameters may only say what is.
+// MODE SENSE and MODE SELECT of an optical drive (references in mmc-regs.ts). Nothing in its pages can be changed: a
+// list of parameters may only say what is.
 import { invalidParameter } from './block';
 import { get16, get24, put16, put24, put32 } from './bytes';
 import {

@@ -1,5 +1,5 @@
-// READ CD: the data of blocks, or more of them: sync pattern, header, error detection and correction codes, which the medium
-// does not hold and which are made here (references in mmc-regs.ts).
+// READ CD: the data of blocks, or more of them: sync pattern, header, error detection and correction codes, which the
+// medium does not hold and which are made here (references in mmc-regs.ts).
 
 import { markDirty } from '../bus/dirty';
 import { moveEnd, moveInside, moveRequest } from '../bus/mover';
@@ -95,7 +95,7 @@ function isContiguous(fields: u32): bool {
 }
 
 /** Bytes of what is asked for of a block. */
-export function fieldBytes(fields: u32): u32 {
+function fieldBytes(fields: u32): u32 {
   let bytes: u32 = (fields & CD_SYNC) != 0 ? CD_SYNC_BYTES : 0;
   if ((fields & CD_HEADER) != 0) bytes += CD_HEADER_BYTES;
   if ((fields & CD_USER_DATA) != 0) bytes += CD_DATA_BYTES;

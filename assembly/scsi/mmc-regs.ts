@@ -6,7 +6,7 @@
  * [3] ECMA-130, Data interchange on read-only 120 mm optical data disks
  */
 
-// Operation codes ([1] 6).
+// Operation codes ([1], [2]).
 export const OP_READ_TOC = 0x43;
 export const OP_GET_CONFIGURATION = 0x46;
 export const OP_GET_EVENT_STATUS = 0x4a;
@@ -35,7 +35,7 @@ export const INQUIRY_REMOVABLE = 0x80;
 
 /** Blocks of the longest CD, 80 minutes; what has more is a DVD. */
 export const CD_BLOCKS = 360000;
-/** Blocks, or frames, of a second; seconds of a minute; frames before block 0 ([3] 22). */
+/** Blocks, or frames, of a second; seconds of a minute; frames before block 0 ([3]). */
 export const CD_FRAMES = 75;
 export const CD_SECONDS = 60;
 export const CD_PREGAP = 150;
@@ -54,7 +54,7 @@ export const LOAD_IMMEDIATE = 0x01;
 export const LOAD_START = 0x01;
 export const LOAD_EJECT = 0x02;
 
-/** Feature numbers, and profiles ([1] 5). */
+/** Feature numbers, and profiles ([1], features). */
 export const FEATURE_PROFILES = 0x0000;
 export const FEATURE_CORE = 0x0001;
 export const FEATURE_MORPHING = 0x0002;
@@ -105,7 +105,7 @@ export const CD_REFUSED = 0x07;
 export const CD_TYPE_MASK = 0x1c;
 export const CD_TYPE_ANY = 0x00;
 export const CD_TYPE_MODE_1 = 0x08;
-/** A block of mode 1 ([3] 14): bytes of its fields, in order. */
+/** A block of mode 1 ([3], sectors): bytes of its fields, in order. */
 export const CD_SYNC_BYTES = 12;
 export const CD_HEADER_BYTES = 4;
 export const CD_DATA_BYTES = 2048;

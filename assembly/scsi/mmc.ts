@@ -1,5 +1,5 @@
-// The commands of an optical drive (MMC-3; references in mmc-regs.ts): which there are, what the drive's state lets through,
-// and the tray. The medium is a CD or DVD of one data track.
+// The commands of an optical drive (MMC-3; references in mmc-regs.ts): which there are, what the drive's state lets
+// through, and the tray. The medium is a CD or DVD of one data track.
 
 import {
   EVENT_NEW_MEDIA,

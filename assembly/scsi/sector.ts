@@ -1,14 +1,16 @@
-// A block of mode 1 as it is on a CD (ECMA-130, chapter 14 and annex A): sync pattern, header, 2048 bytes of data, four of error
-// detection, eight zeroes, 276 of error correction. The two corrections are Reed-Solomon codes over GF(2^8) with the
-// polynomial x^8 + x^4 + x^3 + x^2 + 1, whose two parity bytes make the sum of a codeword, and the sum weighted by the powers
-// of the primitive element, zero.
+// A block of mode 1 as it is on a CD (ECMA-130, sectors and annex A): sync pattern, header, 2048 bytes of data, four
+// of error detection, eight zeroes, 276 of error correction. The two corrections are Reed-Solomon codes over GF(2^8)
+// with the polynomial x^8 + x^4 + x^3 + x^2 + 1, whose two parity bytes make the sum of a codeword, and the sum
+// weighted by the powers of the primitive element, zero.
 import { CD_FRAMES, CD_PREGAP, CD_SECONDS, CD_SYNC_BYTES } from './mmc-regs';
 
-/** x^32 + x^31 + x^16 + x^15 + x^4 + x^3 + x + 1, the lowest bit first (14.3). */
+/** x^32 + x^31 + x^16 + x^15 + x^4 + x^3 + x + 1, the lowest bit first. */
 const EDC_POLYNOMIAL: u32 = 0xd8018001;
 /** Where the sum of all bytes before it stands. */
 const EDC_AT: u32 = 2064;
-/** The code words of P: 86 columns of 24 bytes; of Q: 52 diagonals of 43 bytes; each with two bytes of parity (annex A). */
+/**
+ * The code words of P: 86 columns of 24 bytes; of Q: 52 diagonals of 43 bytes; each with two bytes of parity (annex A).
+ */
 const P_WORDS: u32 = 86;
 const P_BYTES: u32 = 24;
 const P_AT: u32 = 2076;

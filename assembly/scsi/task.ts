@@ -100,7 +100,9 @@ export class ScsiTask {
   blocks: u64;
   /** UNMAP: ranges still to do, in the buffer. */
   ranges: u32;
-  /** Non-zero while this task owns the unit's block (WRITE SAME, READ DVD STRUCTURE), or the drive's buffer (READ CD). */
+  /**
+   * Non-zero while this task owns the unit's block (WRITE SAME, READ DVD STRUCTURE), or the drive's buffer (READ CD).
+   */
   ownsBlock: u32;
   /** READ CD of more than data: CD_* of what is asked for of a block (mmc-read.ts). */
   fields: u32;

@@ -47,7 +47,7 @@ export class ScsiUnit {
 }
 
 /** Physical interface standards (MMC-3, core feature). */
-export const BUS_SCSI: u32 = 1;
+const BUS_SCSI: u32 = 1;
 export const BUS_ATAPI: u32 = 2;
 export const BUS_SERIAL: u32 = 7;
 

@@ -56,6 +56,12 @@ interface Owed {
   readonly runs: readonly (readonly [at: number, bytes: number])[];
 }
 
+/** How a medium failed whose failure the hardware hears of later. */
+interface Refusal {
+  readonly message: string;
+  readonly status: number;
+}
+
 /** What a request that the module began is doing. */
 interface Open {
   readonly held: Held;
@@ -68,8 +74,8 @@ interface Open {
   readonly parts: Change[];
   /** Reads that failed and are tried again when the request ends. */
   readonly owed: Owed[];
-  /** What the medium said when it failed and is not to be asked again before the request ends; null: nothing. */
-  refusal: unknown;
+  /** What the medium said that is not to be asked again before the request ends; null: nothing. */
+  refusal: Refusal | null;
   /** Which question to a medium it was; 0: none yet. */
   asked: number;
   /** The read has been answered. */
@@ -94,6 +100,7 @@ export interface SavedRequest {
   readonly content: Uint8Array | null;
   readonly parts: readonly Change[];
   readonly owed: readonly Owed[];
+  readonly refusal: Refusal | null;
 }
 
 /** The host's half of media in a snapshot. */
@@ -253,7 +260,7 @@ export class HostMedia {
       fetch: null,
       parts: [...request.parts],
       owed: [...request.owed],
-      refusal: null,
+      refusal: request.refusal,
       asked: 0,
       fetched: content !== null,
       storing: asked === 'store',
@@ -350,7 +357,7 @@ export class HostMedia {
       return moved;
     } catch (error) {
       if (keeps(open, statusOf(error))) {
-        open.refusal ??= error;
+        open.refusal ??= { message: messageOf(error), status: statusOf(error) };
         return this.#owe(open, offset, bytes, runs, toMemory);
       }
       const moved = Math.min(transferredOf(error), bytes);
@@ -373,11 +380,8 @@ export class HostMedia {
     return bytes;
   }
 
-  /** Asks a synchronous medium for what it owes, but not at once. Throws what it throws. */
+  /** Asks a synchronous medium for what it owes. Throws what it throws. */
   #collect(medium: SyncMedium, open: Open): void {
-    const { refusal } = open;
-    open.refusal = null;
-    if (refusal !== null) throw refusal;
     for (const { offset, bytes, runs } of open.owed) {
       const views = runs.map(([at, length]) => this.#u8.subarray(at, at + length));
       const moved = counted(medium.readv(offset, views), bytes);
@@ -440,6 +444,13 @@ export class HostMedia {
   }
 
   #finishNow(request: number, medium: SyncMedium, open: Open): number {
+    const { refusal } = open;
+    if (refusal !== null) {
+      open.refusal = null;
+      this.#note(open, refusal.message);
+      this.#answers.fail(request, refusal.status, 0);
+      return refusal.status;
+    }
     this.#moving = true;
     try {
       this.#collect(medium, open);
@@ -483,7 +494,7 @@ export class HostMedia {
   }
 
   #fail(request: number, open: Open, error: unknown, failedAt: number): void {
-    this.#note(open, error instanceof Error ? error.message : String(error));
+    this.#note(open, messageOf(error));
     if (open.live) this.#answers.fail(request, statusOf(error), Math.max(0, failedAt));
   }
 
@@ -511,6 +522,7 @@ function saved(request: number, open: Open): SavedRequest {
     content,
     parts: open.parts.slice(),
     owed: open.owed.slice(),
+    refusal: open.refusal,
   };
 }
 
@@ -532,6 +544,10 @@ function tooLong(open: Open): MediumError {
     `${open.held.medium.name}: a read of ${open.bytes} bytes; an asynchronous medium takes ${FETCH_MAX} at once`,
     'failed',
   );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function statusOf(error: unknown): number {

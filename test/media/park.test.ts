@@ -301,3 +301,21 @@ test('a read that a medium owes lands where it was to, after a restore too', asy
   assert.is(await go(rig, command), 'ended');
   assert.equal([command.end?.status, command.end?.data], ['ok', data]);
 });
+
+test('a medium that failed under the data is not asked again by a snapshot', async () => {
+  const parks = async (restores: boolean): Promise<number> => {
+    const { medium, left } = failing();
+    const rig = await Rig.create('lsi53c895a', { medium, ...STOP });
+    left.count = 1;
+    const command = rig.prepare({ op: 'read', sectors: 64 });
+    rig.start(command);
+    let steps = 0;
+    while (rig.machine.parkedRequests === 0) {
+      assert.ok(command.end === null && rig.step());
+      steps++;
+      if (restores) rig.machine.restore(Snapshot.fromBytes(rig.machine.save().toBytes()));
+    }
+    return steps;
+  };
+  assert.is(await parks(true), await parks(false));
+});
