@@ -14,7 +14,7 @@ import {
 } from './bus/guard-map';
 import { takeMessage as takeIrqMessage } from './bus/irq';
 import { AT_DEVICE_COUNT, AT_DEVICES, AT_IRQ_CHANGES, AT_RUN_BROKE_OFF, AT_RUN_CHANGES } from './bus/layout';
-import { addRam as addRamRegion } from './bus/ram';
+import { addExternal as addExternalRegion, addRam as addRamRegion } from './bus/ram';
 import {
   attach,
   blockBytes as bytesOfBlock,
@@ -57,8 +57,14 @@ export function reserve(bytes: u32, align: u32): u32 {
   return reserveArena(bytes, align);
 }
 
+/** Adds `bytes` bytes of RAM at a physical address; the offset of the first in the module's memory, 0 if refused. */
 export function addRam(low: u32, high: u32, bytes: u32): u32 {
   return addRamRegion(wide(low, high), bytes);
+}
+
+/** As addRam(), for RAM that the host has: memoryRead() and its like are called for it. Returns 0 if refused. */
+export function addExternal(low: u32, high: u32, bytes: u32): u32 {
+  return addExternalRegion(wide(low, high), bytes) ? 1 : 0;
 }
 
 export function createController(kind: u32, line: u32): u32 {

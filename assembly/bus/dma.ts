@@ -1,8 +1,11 @@
 // The DMA port: the one door through which a device reaches memory. It drives no more address lines than the
-// board has, finds the RAM or on-chip memory behind each address, asks the guard, counts, and moves the bytes.
+// board has, finds the RAM or on-chip memory behind each address, asks the guard, counts, and moves the bytes. Where the
+// RAM is the host's, it asks the host to.
 //
 // Two ways through it: dmaFetch() and dmaStore() for descriptors and status, which are small and whose bytes
 // the model looks at; and the mover (mover.ts), which collects a command's data segments with dmaRuns().
+
+import { memoryRead, memoryWrite } from '../host';
 import { DMA_HOLE, DMA_NO_MASTER, DMA_OK, DMA_READ, DMA_REGISTERS, DMA_WRITE } from './codes';
 import { Device, deviceAt } from './device';
 import { markDirty } from './dirty';
@@ -11,10 +14,12 @@ import {
   AT_DEVICE_COUNT,
   AT_DEVICES,
   AT_GUARD_FLAGS,
+  AT_MOVE_EXTERNAL,
   AT_MOVE_FAULT,
   AT_MOVE_RUNS,
   AT_NOWHERE,
   AT_ONES,
+  AT_RUN_ADDRESSES,
   AT_RUNS,
   AT_TRACE_MASK,
   PAGE_BYTES,
@@ -57,7 +62,8 @@ function fetchAny(d: Device, address: u64, to: usize, bytes: u32): u32 {
     if (region != 0) {
       n = runLength(d, driven, region, bytes);
       if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_READ);
-      memory.copy(to, inRegion(region, driven), n);
+      if (isExternal(region)) memoryRead(<u32>driven, <u32>(driven >> 32), <u32>to, n);
+      else memory.copy(to, inRegion(region, driven), n);
     } else {
       n = lengthOutside(d, driven, bytes);
       const window = windowAt(d, driven, DMA_READ);
@@ -103,8 +109,11 @@ function storeAny(d: Device, address: u64, from: usize, bytes: u32): u32 {
     if (region != 0) {
       n = runLength(d, driven, region, bytes);
       if (load<u32>(AT_GUARD_FLAGS) != 0) guardAccess(d, address, driven, region, n, DMA_WRITE);
-      markDirty(inRegion(region, driven), n);
-      memory.copy(inRegion(region, driven), from, n);
+      if (isExternal(region)) memoryWrite(<u32>driven, <u32>(driven >> 32), <u32>from, n);
+      else {
+        markDirty(inRegion(region, driven), n);
+        memory.copy(inRegion(region, driven), from, n);
+      }
     } else {
       n = lengthOutside(d, driven, bytes);
       const window = windowAt(d, driven, DMA_WRITE);
@@ -140,8 +149,12 @@ export function dmaRuns(d: Device, address: u64, bytes: u32, direction: u32): u3
     let n: u32;
     if (region != 0) {
       n = runLength(d, driven, region, left);
-      if (!appendRun(inRegion(region, driven), n)) break;
-      if (direction == DMA_WRITE) markDirty(inRegion(region, driven), n);
+      if (isExternal(region)) {
+        if (!appendExternal(driven, n, driven == load<u64>(region + RAM_START))) break;
+      } else {
+        if (!appendRun(inRegion(region, driven), n)) break;
+        if (direction == DMA_WRITE) markDirty(inRegion(region, driven), n);
+      }
       if (load<u32>(AT_GUARD_FLAGS) != 0) {
         guardAccess(d, at, driven, region, n, direction);
         if (direction == DMA_READ) guardSent(d, at, driven, region, n);
@@ -173,7 +186,7 @@ function plainRun(d: Device, address: u64, bytes: u32): usize {
   const driven = address & d.lines;
   if (bytes > SHORT_BYTES || d.lines - driven < <u64>bytes) return 0;
   const region = findRam(driven);
-  if (region == 0) return 0;
+  if (region == 0 || isExternal(region)) return 0;
   const at = driven - load<u64>(region + RAM_START);
   if (at + bytes > <u64>load<u32>(region + RAM_BYTES)) return 0;
   return <usize>load<u32>(region + RAM_OFFSET) + <usize>at;
@@ -201,7 +214,8 @@ export function appendRun(at: usize, bytes: u32): bool {
   const next: usize = AT_RUNS + runs * RUN_STRIDE;
   if (runs > 0) {
     const last = next - RUN_STRIDE;
-    if (<usize>load<u32>(last) + load<u32>(last, 4) == at && at != AT_ONES && at != AT_NOWHERE) {
+    const follows = <usize>load<u32>(last) + load<u32>(last, 4) == at && load<u32>(last) != 0;
+    if (follows && at != AT_ONES && at != AT_NOWHERE) {
       store<u32>(last, load<u32>(last, 4) + bytes, 4);
       return true;
     }
@@ -211,6 +225,31 @@ export function appendRun(at: usize, bytes: u32): bool {
   store<u32>(next, bytes, 4);
   store<u32>(AT_MOVE_RUNS, runs + 1);
   return true;
+}
+
+/** As appendRun(), for `bytes` bytes at `driven` of memory that the host has. `first`: a region of it begins there. */
+function appendExternal(driven: u64, bytes: u32, first: bool): bool {
+  const runs = load<u32>(AT_MOVE_RUNS);
+  const next: usize = AT_RUNS + runs * RUN_STRIDE;
+  const address: usize = AT_RUN_ADDRESSES + (runs << 3);
+  store<u32>(AT_MOVE_EXTERNAL, 1);
+  if (runs > 0 && !first) {
+    const last = next - RUN_STRIDE;
+    if (load<u32>(last) == 0 && load<u64>(address - 8) + load<u32>(last, 4) == driven) {
+      store<u32>(last, load<u32>(last, 4) + bytes, 4);
+      return true;
+    }
+  }
+  if (runs == RUN_MAX) return false;
+  store<u32>(next, 0);
+  store<u32>(next, bytes, 4);
+  store<u64>(address, driven);
+  store<u32>(AT_MOVE_RUNS, runs + 1);
+  return true;
+}
+
+function isExternal(region: usize): bool {
+  return load<u32>(region + RAM_OFFSET) == 0;
 }
 
 function inRegion(region: usize, driven: u64): usize {

@@ -7,6 +7,7 @@ import {
   FINDING_MAX,
   FINDING_STRIDE,
   GUARD_INIT,
+  GUARD_MAPPINGS,
   MAPPING_AT_ADDRESS,
   MAPPING_AT_BYTES,
   MAPPING_AT_DEVICE,
@@ -52,25 +53,39 @@ import { findRam, nextRam } from './ram';
 /** Dead mappings that a page remembers. */
 const DEAD_A_PAGE: u32 = 4;
 
-/** Sets up the tables after the RAM is in place. `mappings`: how many may be alive at once. */
+/**
+ * Sets up the tables that the checks need, after the RAM is in place; checks may be added later. `mappings`: how many
+ * may be alive at once.
+ */
 export function enableGuard(flags: u32, mappings: u32): bool {
+  if ((flags & GUARD_MAPPINGS) != 0 && load<u32>(AT_GUARD_MAPPINGS) == 0 && !layTables(mappings))
+    return false;
+  if (!lay(AT_GUARD_FINDINGS, FINDING_MAX * FINDING_STRIDE)) return false;
+  const written = load<u32>(AT_RAM_PAGES) << (PAGE_SHIFT - 3);
+  if ((flags & GUARD_INIT) != 0 && !lay(AT_GUARD_INIT, written)) return false;
+  store<u32>(AT_GUARD_FLAGS, flags);
+  return true;
+}
+
+/** Reserves a table, unless there is one, and enters where it is at `place`. */
+function lay(place: usize, bytes: u32): bool {
+  if (load<u32>(place) == 0) store<u32>(place, reserveTracked(bytes, 64));
+  return load<u32>(place) != 0;
+}
+
+function layTables(mappings: u32): bool {
   const pages = load<u32>(AT_RAM_PAGES);
   const nodes = mappings + pages * 2;
   const pageTable = reserveTracked(pages << 2, 16);
   const nodeTable = reserveTracked(nodes * NODE_STRIDE, 16);
   const mappingTable = reserveTracked((mappings + 1) * MAPPING_STRIDE, 16);
-  const findings = reserveTracked(FINDING_MAX * FINDING_STRIDE, 16);
-  const written = (flags & GUARD_INIT) != 0 ? reserveTracked(pages << (PAGE_SHIFT - 3), 64) : 1;
-  if (pageTable == 0 || nodeTable == 0 || mappingTable == 0 || findings == 0 || written == 0) return false;
+  if (pageTable == 0 || nodeTable == 0 || mappingTable == 0) return false;
   for (let i: u32 = 0; i < nodes; i++) freeNode(nodeTable + i * NODE_STRIDE);
   for (let i = mappings; i > 0; i--) freeMapping(mappingTable + i * MAPPING_STRIDE);
   store<u32>(AT_GUARD_PAGES, pageTable);
   store<u32>(AT_GUARD_NODES, nodeTable);
   store<u32>(AT_GUARD_MAPPINGS, mappingTable);
   store<u32>(AT_GUARD_MAPPING_CAPACITY, mappings);
-  store<u32>(AT_GUARD_FINDINGS, findings);
-  store<u32>(AT_GUARD_INIT, (flags & GUARD_INIT) != 0 ? written : 0);
-  store<u32>(AT_GUARD_FLAGS, flags);
   return true;
 }
 

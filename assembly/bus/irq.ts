@@ -2,8 +2,20 @@
 // after each call into the module. Nothing here calls the host.
 import { Device, functionOf } from './device';
 import { dmaStore } from './dma';
-import { AT_IRQ_CHANGES, AT_IRQ_COUNTS, AT_IRQ_LINES, AT_MSI_PENDING, AT_SCRATCH } from './layout';
+import {
+  AT_IRQ_CHANGES,
+  AT_IRQ_COUNTS,
+  AT_IRQ_LINES,
+  AT_MESSAGE_COUNT,
+  AT_MESSAGES,
+  AT_MESSAGES_WANTED,
+  AT_MSI_PENDING,
+  AT_SCRATCH,
+  MESSAGE_MAX,
+  MESSAGE_STRIDE,
+} from './layout';
 import { pciInterruptStatus, pciLineAllowed } from './pci';
+import { findRam } from './ram';
 import { trace } from './trace';
 import { TRACE_IRQ, TRACE_MSI } from './trace-codes';
 
@@ -46,12 +58,16 @@ export function driveLine(d: Device, line: u32, asserted: bool): void {
 /**
  * Sends a message: a DMA write of four bytes, which the bus-master bit gates as any other. In the window of
  * the interrupt controller it sets the pending bit of the vector in the low eight bits of `data`; elsewhere
- * it is an ordinary store.
+ * it is an ordinary store. A host that has an interrupt controller of its own gets every message that RAM does not.
  */
 export function sendMessage(d: Device, address: u64, data: u32): void {
   if (d.master == 0) return;
   d.interrupts++;
   trace(TRACE_MSI, d.id, <u32>address, <u32>(address >> 32), data, 0);
+  if (load<u32>(AT_MESSAGES_WANTED) != 0 && findRam(address & d.lines) == 0) {
+    listMessage(address & d.lines, data);
+    return;
+  }
   if (address - MESSAGE_WINDOW < MESSAGE_WINDOW_BYTES) {
     const vector = data & 0xff;
     const word: usize = AT_MSI_PENDING + ((vector >>> 5) << 2);
@@ -61,6 +77,20 @@ export function sendMessage(d: Device, address: u64, data: u32): void {
   }
   store<u32>(AT_SCRATCH, data);
   dmaStore(d, address, AT_SCRATCH, 4);
+  store<u32>(AT_IRQ_CHANGES, load<u32>(AT_IRQ_CHANGES) + 1);
+}
+
+/** A message that is listed already is not listed twice: it is an edge that nobody has seen yet. */
+function listMessage(address: u64, data: u32): void {
+  const count = load<u32>(AT_MESSAGE_COUNT);
+  let at: usize = AT_MESSAGES;
+  for (const end = at + count * MESSAGE_STRIDE; at < end; at += MESSAGE_STRIDE) {
+    if (load<u64>(at) == address && load<u32>(at, 8) == data) return;
+  }
+  if (count == MESSAGE_MAX) return;
+  store<u64>(at, address);
+  store<u32>(at, data, 8);
+  store<u32>(AT_MESSAGE_COUNT, count + 1);
   store<u32>(AT_IRQ_CHANGES, load<u32>(AT_IRQ_CHANGES) + 1);
 }
 

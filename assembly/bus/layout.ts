@@ -9,7 +9,7 @@
 /** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
 export const ARENA_BASE = 0x10000;
 /** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 
 // Machine header.
 export const AT_MAGIC = 0x10000;
@@ -80,7 +80,10 @@ export const AT_FAULT_COUNT = 0x100e8;
 export const AT_RAM = 0x10100;
 export const RAM_MAX = 16;
 export const RAM_STRIDE = 32;
-/** In a region: first physical address (64 bit), bytes, offset in the module's memory, first page's number. */
+/**
+ * In a region: first physical address (64 bit), bytes, offset in the module's memory (0: the host has the bytes), first
+ * page's number.
+ */
 export const RAM_START = 0;
 export const RAM_BYTES = 8;
 export const RAM_OFFSET = 12;
@@ -129,12 +132,20 @@ export const AT_NOTICE_COUNT = 0x1064c;
 export const AT_NOTICES = 0x10700;
 export const NOTICE_MAX = 16;
 export const NOTICE_STRIDE = 16;
+/** Data mover: non-zero where some of the runs are in memory that the host has. */
+export const AT_MOVE_EXTERNAL = 0x10650;
+/** Non-zero: messages that no RAM takes are listed for the host, and how many are (irq.ts). */
+export const AT_MESSAGES_WANTED = 0x10654;
+export const AT_MESSAGE_COUNT = 0x10658;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;
 export const SCRATCH_BYTES = 0x800;
 
-/** The runs of module memory that the transfer in hand goes through: pairs of offset and length. */
+/**
+ * The runs of memory that the transfer in hand goes through: pairs of offset and length. An offset of 0 is a run of the
+ * host's memory, whose address stands at the same place of AT_RUN_ADDRESSES.
+ */
 export const AT_RUNS = 0x11000;
 export const RUN_MAX = 4096;
 export const RUN_STRIDE = 8;
@@ -181,8 +192,16 @@ export const WINDOW_BASE = 32;
 export const WINDOW_HOST = 1;
 export const WINDOW_SELF = 2;
 export const WINDOW_DIRECT = 4;
+/** Messages for the host: up to MESSAGE_MAX entries of MESSAGE_STRIDE bytes, address (64 bit) and data. */
+export const AT_MESSAGES = 0xd1000;
+export const MESSAGE_MAX = 256;
+export const MESSAGE_STRIDE = 16;
+/** Physical addresses (64 bit) of the runs that are in the host's memory. */
+export const AT_RUN_ADDRESSES = 0xd2000;
+/** A page for what is fetched from the host's memory to be compared. */
+export const AT_COMPARED = 0xda000;
 /** First byte that reserve() gives away. */
-export const AT_FREE = 0xd1000;
+export const AT_FREE = 0xdb000;
 
 export const PAGE_BYTES = 4096;
 export const PAGE_SHIFT = 12;

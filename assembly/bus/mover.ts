@@ -12,6 +12,7 @@ import {
   AT_MOVE_BUFFER,
   AT_MOVE_COMPARES,
   AT_MOVE_DIFFERS,
+  AT_MOVE_EXTERNAL,
   AT_MOVE_FAULT,
   AT_MOVE_LIMITED,
   AT_MOVE_OFFSET,
@@ -25,6 +26,7 @@ import {
   PAGE_BYTES,
   RUN_STRIDE,
 } from './layout';
+import { addressOfRun, bytesOfRun, copyRuns } from './runs';
 
 /** Begins to move a request's data from byte `offset` of it on. `toMemory`: the medium is read. */
 export function moveRequest(r: Request, offset: u64, toMemory: bool): void {
@@ -117,6 +119,7 @@ function begin(toMemory: bool): void {
   store<u32>(AT_MOVE_LIMITED, 0);
   store<u32>(AT_MOVE_COMPARES, 0);
   store<u32>(AT_MOVE_DIFFERS, 0);
+  store<u32>(AT_MOVE_EXTERNAL, 0);
 }
 
 function flush(): void {
@@ -130,7 +133,7 @@ function flush(): void {
   if (source == 0) {
     const buffer: usize = load<u32>(AT_MOVE_BUFFER);
     if (!toMemory) markDirty(buffer, bytes);
-    copyRuns(buffer, runs, toMemory);
+    copyRuns(buffer, runs, bytes, toMemory);
     store<u32>(AT_MOVE_BUFFER, <u32>buffer + bytes);
     return;
   }
@@ -150,31 +153,19 @@ function flush(): void {
 function compareRuns(r: Request, offset: u64, runs: u32): u32 {
   for (let i: u32 = 0; i < runs; i++) {
     const run: usize = AT_RUNS + i * RUN_STRIDE;
-    let at: usize = load<u32>(run);
-    let left = load<u32>(run, 4);
-    while (left > 0) {
-      const n = min<u32>(left, PAGE_BYTES);
+    const at: usize = load<u32>(run);
+    const address = addressOfRun(i);
+    const bytes = load<u32>(run, 4);
+    for (let done: u32 = 0, n: u32 = 0; done < bytes; done += n, offset += n) {
+      n = min<u32>(bytes - done, PAGE_BYTES);
       // The first entry is free: it was read in the first round.
       store<u32>(AT_RUNS, AT_NOWHERE);
       store<u32>(AT_RUNS, n, 4);
       const status = requestTransfer(r, offset, n, 1, true);
       if (status != MEDIA_OK) return status;
-      if (memory.compare(AT_NOWHERE, at, n) != 0) store<u32>(AT_MOVE_DIFFERS, 1);
-      at += n;
-      offset += n;
-      left -= n;
+      const memoryAt = bytesOfRun(at, address, done, n);
+      if (memory.compare(AT_NOWHERE, memoryAt, n) != 0) store<u32>(AT_MOVE_DIFFERS, 1);
     }
   }
   return MEDIA_OK;
-}
-
-/** Copies between consecutive bytes at `at` and the runs of the list. */
-function copyRuns(at: usize, runs: u32, toMemory: bool): void {
-  for (let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE; run < end; run += RUN_STRIDE) {
-    const memoryAt: usize = load<u32>(run);
-    const bytes = load<u32>(run, 4);
-    if (toMemory) memory.copy(memoryAt, at, bytes);
-    else memory.copy(at, memoryAt, bytes);
-    at += bytes;
-  }
 }

@@ -3,8 +3,9 @@
 // that it can wait for the target at any byte.
 import { DMA_OK } from '../bus/codes';
 import { dmaFetch, dmaStore } from '../bus/dma';
-import { AT_RUNS, AT_SCRATCH } from '../bus/layout';
+import { AT_SCRATCH } from '../bus/layout';
 import { moveInside, moveSegment } from '../bus/mover';
+import { firstOfRuns } from '../bus/runs';
 import { scsiDataEnd, scsiMove, scsiMoved, TASK_DONE } from '../scsi/task';
 import { request, waitForPhase } from './bus';
 import {
@@ -273,7 +274,7 @@ function dataIn(d: Lsi, s: Slot): bool {
   const done = scsiMoved(s);
   // A medium that failed did so at a sector: the last word never crossed the bus.
   const full = keeps && done;
-  if ((get8(d, LSI_SXFER) & LSI_SXFER_MO) == 0) set8(d, LSI_SFBR, load<u8>(<usize>load<u32>(AT_RUNS)));
+  if (bytes > 0 && (get8(d, LSI_SXFER) & LSI_SXFER_MO) == 0) set8(d, LSI_SFBR, firstOfRuns());
   advance(d, bytes);
   if (full) setBits(d, LSI_SCNTL2, LSI_SCNTL2_WSR);
   if (padded) {

@@ -25,14 +25,13 @@ import {
   AT_REQUEST_FREE,
   AT_REQUEST_USED,
   AT_REQUESTS,
-  AT_RUNS,
   DISK_MAX,
   FAULT_STRIDE,
   REQUEST_BITS,
   REQUEST_MAX,
   REQUEST_STRIDE,
-  RUN_STRIDE,
 } from '../bus/layout';
+import { copyRuns, trimRuns } from '../bus/runs';
 import { trace } from '../bus/trace';
 import { TRACE_MEDIA } from '../bus/trace-codes';
 import { mediaDrop, mediaFinish, mediaStart, mediaTransfer } from '../host';
@@ -387,7 +386,9 @@ export function requestTransfer(r: Request, offset: u64, bytes: u32, runs: u32, 
   assert(offset + bytes <= bytesOf(r, disk));
   const good: u32 = offset >= r.limit ? 0 : <u32>min(<u64>bytes, r.limit - offset);
   if (disk.kind == DISK_RAM) {
-    ramTransfer(disk.data + ((<usize>r.sector) << disk.sectorShift) + <usize>offset, runs, good, toMemory);
+    const at = disk.data + ((<usize>r.sector) << disk.sectorShift) + <usize>offset;
+    if (!toMemory && good > 0) markDirty(at, good);
+    copyRuns(at, runs, good, toMemory);
   } else if (good > 0) {
     const moved = mediaTransfer(
       disk.id,
@@ -537,32 +538,4 @@ export function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
 function failure(status: u32): u32 {
   const known = status == MEDIA_READ_ONLY || status == MEDIA_NO_SPACE || status == MEDIA_GONE;
   return known ? status : MEDIA_ERROR;
-}
-
-/** Shortens the run list to `bytes` bytes; how many runs are left. */
-function trimRuns(bytes: u32, runs: u32): u32 {
-  let i: u32 = 0;
-  for (; i < runs && bytes > 0; i++) {
-    const run: usize = AT_RUNS + i * RUN_STRIDE;
-    const n = min(load<u32>(run, 4), bytes);
-    store<u32>(run, n, 4);
-    bytes -= n;
-  }
-  return i;
-}
-
-function ramTransfer(at: usize, runs: u32, bytes: u32, toMemory: bool): void {
-  if (!toMemory && bytes > 0) markDirty(at, bytes);
-  for (
-    let run: usize = AT_RUNS, end: usize = AT_RUNS + runs * RUN_STRIDE;
-    run < end && bytes > 0;
-    run += RUN_STRIDE
-  ) {
-    const memoryAt: usize = load<u32>(run);
-    const n = min(load<u32>(run, 4), bytes);
-    if (toMemory) memory.copy(memoryAt, at, n);
-    else memory.copy(at, memoryAt, n);
-    at += n;
-    bytes -= n;
-  }
 }

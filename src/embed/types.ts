@@ -54,8 +54,10 @@ export interface CallbackDma {
 
 export type Dma = Uint8Array | WebAssembly.Memory | ArrayDma | CallbackDma;
 
-/** A disk, and where it goes. Bytes are the disk's first content; a Medium is held by the host (backplane/media). */
+/** A disk, and where it goes: in memory (`bytes`, `content`), or a Medium that the host holds (backplane/media). */
 export interface MediaOptions extends DiskOptions {
+  /** What a disk in memory holds at first; it is as long as that if `bytes` does not say. */
+  readonly content?: Uint8Array;
   /** Port, SCSI target, channel or namespace's place, as Controller.attach() counts; default: the first that is free. */
   readonly place?: number;
   /** Drive or logical unit; default 0. */

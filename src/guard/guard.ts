@@ -22,6 +22,7 @@ import {
   AT_GUARD_FINDING_COUNT,
   AT_GUARD_FINDING_LOST,
   AT_GUARD_FINDINGS,
+  AT_GUARD_FLAGS,
 } from '../../assembly/bus/layout.ts';
 import { HARDWARE_RULES, RULES, type Rule } from './rules.ts';
 
@@ -33,8 +34,11 @@ const ACCESSES: readonly (Access | null)[] = [null, 'read', 'write', 'both'];
 
 /** What the guard is to watch. All on by default. */
 export interface GuardOptions {
-  /** Which mapping allows which device to do what (dev-unmapped, dev-after-unmap, dev-overrun, dev-direction). */
-  readonly mappings?: boolean;
+  /**
+   * Which mapping allows which device to do what (dev-unmapped, dev-after-unmap, dev-overrun, dev-direction).
+   * `once-used`: from the first call of map() on.
+   */
+  readonly mappings?: boolean | 'once-used';
   /** Bytes that nobody wrote (dev-uninit): an eighth of the RAM in tables. */
   readonly uninitialised?: boolean;
   /** Whose memory is whose: what the CPU touches while a device has it (own-cpu, sync-missing). Needs `mappings`. */
@@ -139,6 +143,9 @@ export class Guard {
   /** Where in #findings what is the same as it stands. */
   readonly #places = new Map<string, number>();
   readonly #mappings: boolean;
+  /** GUARD_* of all checks that there will be, and mappings that may be alive at once. */
+  readonly checks: number;
+  readonly capacity: number;
   /** Whether the machine has to tell of every byte that the CPU writes. */
   readonly watchesWrites: boolean;
   /** Whether kernels are to look at what the CPU touches. */
@@ -158,15 +165,20 @@ export class Guard {
     this.#mappings = this.enabled && wanted.mappings !== false;
     this.watchesWrites = this.enabled && wanted.uninitialised !== false;
     this.watchesOwners = this.#mappings && wanted.ownership !== false;
-    if (!this.enabled) return;
-    const flags =
+    this.checks =
       GUARD_ADDRESSES + (this.#mappings ? GUARD_MAPPINGS : 0) + (this.watchesWrites ? GUARD_INIT : 0);
     const capacity = wanted.capacity ?? DEFAULT_CAPACITY;
+    this.capacity = capacity;
+    if (!this.enabled) return;
     if (!(Number.isInteger(capacity) && capacity >= 1 && capacity <= 2 ** 20)) {
       throw new RangeError(`guard.capacity is ${capacity}; it must be a whole number from 1 to 1048576`);
     }
-    if (port.enableGuard(flags, capacity) === 0) {
-      throw new RangeError(`no room for the guard's tables of ${capacity} mappings`);
+    this.#enable(wanted.mappings === 'once-used' ? this.checks - GUARD_MAPPINGS : this.checks);
+  }
+
+  #enable(checks: number): void {
+    if (this.#port.enableGuard(checks, this.capacity) === 0) {
+      throw new RangeError(`no room for the guard's tables of ${this.capacity} mappings`);
     }
   }
 
@@ -188,6 +200,7 @@ export class Guard {
     where = '',
   ): number {
     if (!this.#mappings || bytes === 0) return 0;
+    if (this.#word(AT_GUARD_FLAGS) !== this.checks) this.#enable(this.checks);
     this.#state = null;
     const handle = this.#nextHandle++;
     const slot = this.#port.guardMap(

@@ -15,6 +15,8 @@ import {
   AT_FREE,
   AT_GUARD_FINDING_COUNT,
   AT_GUARD_FINDINGS,
+  AT_MESSAGE_COUNT,
+  AT_MESSAGES,
   AT_REQUEST_USED,
   AT_REQUESTS,
   AT_RUNS,
@@ -24,6 +26,7 @@ import {
   AT_TRACE_WRITTEN,
   EVENT_STRIDE,
   FAULT_STRIDE,
+  MESSAGE_STRIDE,
   PAGE_BYTES,
   PAGE_CLEAN,
   PAGE_FIXED,
@@ -204,7 +207,8 @@ export class Arena {
       [findings, findings + this.#word(AT_GUARD_FINDING_COUNT) * FINDING_STRIDE],
       [AT_TRACE + read * TRACE_STRIDE, AT_TRACE + stop * TRACE_STRIDE],
       [AT_TRACE, AT_TRACE + (read + unread - stop) * TRACE_STRIDE],
-      [AT_TRACE + TRACE_MAX * TRACE_STRIDE, AT_FREE],
+      [AT_TRACE + TRACE_MAX * TRACE_STRIDE, AT_MESSAGES],
+      [AT_MESSAGES, AT_MESSAGES + this.#word(AT_MESSAGE_COUNT) * MESSAGE_STRIDE],
     ];
   }
 

@@ -89,6 +89,16 @@ export class Bus {
     return -1;
   }
 
+  /** Where a BAR of `controller` decodes now, null: nowhere. What is at fixed ports is no BAR. */
+  barAddress(controller: Controller, bar: number): number | null {
+    const info = this.#slots.get(this.slotOf(controller))?.bars.find(({ index }) => index === bar);
+    if (info === undefined) return null;
+    const gate = info.kind === 'io' ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+    if ((controller.decodes & gate) === 0) return null;
+    const base = barBase(controller, info);
+    return base === 0 ? null : base;
+  }
+
   /** What the configuration address register holds: all that a snapshot needs of the bus. */
   get configAddress(): number {
     return this.#configAddress;

@@ -27,6 +27,7 @@ const RESETS: Readonly<Record<ResetKind, number>> = {
 
 // Fields of the Device class in assembly/bus/device.ts.
 const DEVICE_ID = 4;
+const DEVICE_DECODE = 20;
 const DEVICE_COMMANDS = 44;
 const DEVICE_COMPLETIONS = 48;
 const DEVICE_INTERRUPTS = 52;
@@ -227,6 +228,11 @@ export class Controller {
   /** The disk at a place. */
   diskAt(place: number, unit = 0): Disk | undefined {
     return this.#disks.get(`${place}.${unit}`);
+  }
+
+  /** PCI_COMMAND_IO and PCI_COMMAND_MEMORY, as far as the command register and the power state allow them now. */
+  get decodes(): number {
+    return this.#word(DEVICE_DECODE);
   }
 
   reset(kind: ResetKind): void {

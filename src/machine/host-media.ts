@@ -6,7 +6,6 @@
 // A snapshot holds the open requests as they are here, with what was gathered for writes and what reads have
 // fetched; what a medium was doing at that moment is begun again after a restore (assembly/media/media.ts).
 
-import { AT_RUNS, RUN_STRIDE } from '../../assembly/bus/layout.ts';
 import {
   MEDIA_DISCARD,
   MEDIA_ERROR,
@@ -22,6 +21,7 @@ import {
 import { type ContentState, type Medium, MediumError, type SyncMedium } from '../media/index.ts';
 import type { DiskOptions } from './disk.ts';
 import { SnapshotError } from './errors.ts';
+import type { Run, RunList } from './external.ts';
 import {
   type Change,
   counted,
@@ -53,7 +53,7 @@ type Policies = Pick<DiskOptions, 'readErrors' | 'writeErrors'>;
 interface Owed {
   readonly offset: number;
   readonly bytes: number;
-  readonly runs: readonly (readonly [at: number, bytes: number])[];
+  readonly runs: readonly Run[];
 }
 
 /** How a medium failed whose failure the hardware hears of later. */
@@ -118,8 +118,7 @@ const FETCH_MAX = 2 ** 28;
 
 export class HostMedia {
   readonly imports: MediaImports;
-  readonly #u8: Uint8Array;
-  readonly #u32: Uint32Array;
+  readonly #runs: RunList;
   readonly #answers: MediaAnswers;
   readonly #held = new Map<number, Held>();
   readonly #lanes = new Map<Medium, MediaLane>();
@@ -138,9 +137,8 @@ export class HostMedia {
   #asked = 0;
   #waiting: { promise: Promise<void>; resolve: () => void } | null = null;
 
-  constructor(buffer: ArrayBuffer, answers: MediaAnswers) {
-    this.#u8 = new Uint8Array(buffer);
-    this.#u32 = new Uint32Array(buffer);
+  constructor(runs: RunList, answers: MediaAnswers) {
+    this.#runs = runs;
     this.#answers = answers;
     this.imports = {
       mediaStart: (disk, request, operation, low, high, sectors) =>
@@ -345,46 +343,43 @@ export class HostMedia {
     const open = this.#open.get(request);
     if (open === undefined) return 0;
     const { medium } = open.held;
+    let moved = 0;
     try {
       if (!medium.sync) {
         return toMemory ? this.#give(open, offset, runs) : this.#gather(open, offset, bytes, runs);
       }
       const at = open.offset + offset;
-      const views = this.#viewsOf(runs);
+      const views = this.#runs.views(this.#runs.take(runs), toMemory);
       this.#moving = true;
-      const moved = counted(toMemory ? medium.readv(at, views) : medium.writev(at, views), bytes);
+      moved = counted(toMemory ? medium.readv(at, views) : medium.writev(at, views), bytes);
       if (moved < bytes) throw endedEarly(open, toMemory ? 'read' : 'write', at + moved, moved);
       return moved;
     } catch (error) {
+      moved = Math.min(transferredOf(error), bytes);
       if (keeps(open, statusOf(error))) {
         open.refusal ??= { message: messageOf(error), status: statusOf(error) };
         return this.#owe(open, offset, bytes, runs, toMemory);
       }
-      const moved = Math.min(transferredOf(error), bytes);
       this.#fail(request, open, error, offset + moved);
       return moved;
     } finally {
       this.#moving = false;
+      this.#runs.settle(moved);
     }
   }
 
   /** Has the medium asked again for what it failed, when the request ends: reads for what was to be read, writes with a copy. */
   #owe(open: Open, offset: number, bytes: number, runs: number, toMemory: boolean): number {
     if (!toMemory) return this.#gather(open, offset, bytes, runs);
-    const views = this.#viewsOf(runs);
-    open.owed.push({
-      offset: open.offset + offset,
-      bytes,
-      runs: views.map(({ byteOffset, length }) => [byteOffset, length] as const),
-    });
+    open.owed.push({ offset: open.offset + offset, bytes, runs: this.#runs.take(runs) });
     return bytes;
   }
 
   /** Asks a synchronous medium for what it owes. Throws what it throws. */
   #collect(medium: SyncMedium, open: Open): void {
     for (const { offset, bytes, runs } of open.owed) {
-      const views = runs.map(([at, length]) => this.#u8.subarray(at, at + length));
-      const moved = counted(medium.readv(offset, views), bytes);
+      const moved = counted(medium.readv(offset, this.#runs.views(runs, true)), bytes);
+      this.#runs.settle(moved);
       if (moved < bytes) throw endedEarly(open, 'read', offset + moved, offset + moved - open.offset);
     }
     for (const { offset, bytes, data } of open.parts) {
@@ -393,26 +388,18 @@ export class HostMedia {
     }
   }
 
-  #viewsOf(runs: number): Uint8Array[] {
-    const views: Uint8Array[] = [];
-    for (let run = AT_RUNS >>> 2, end = run + (runs * RUN_STRIDE) / 4; run < end; run += RUN_STRIDE / 4) {
-      const at = this.#u32[run] as number;
-      views.push(this.#u8.subarray(at, at + (this.#u32[run + 1] as number)));
-    }
-    return views;
-  }
-
   /** Copies what was fetched into the run list. */
   #give(open: Open, offset: number, runs: number): number {
     const { fetch, held } = open;
     if (fetch === null || held.lane === null) return 0;
     const content = held.lane.content(fetch);
     let from = offset;
-    for (const view of this.#viewsOf(runs)) {
+    for (const view of this.#runs.views(this.#runs.take(runs), true)) {
       const piece = content.subarray(from, from + view.length);
       view.set(piece);
       from += piece.length;
     }
+    this.#runs.settle(from - offset);
     return from - offset;
   }
 
@@ -420,7 +407,7 @@ export class HostMedia {
   #gather(open: Open, offset: number, bytes: number, runs: number): number {
     const data = new Uint8Array(bytes);
     let to = 0;
-    for (const view of this.#viewsOf(runs)) {
+    for (const view of this.#runs.views(this.#runs.take(runs), false)) {
       data.set(view, to);
       to += view.length;
     }

@@ -3,6 +3,7 @@ export * from './controller.ts';
 export * from './disk.ts';
 export { type Disc, Drive, type DriveOptions, type Tray } from './drive.ts';
 export * from './errors.ts';
+export type { ExternalMemory, MemoryRun, ModuleBytes } from './external.ts';
 export * from './faults.ts';
 export * from './machine.ts';
 export type { MediaNotice } from './media-notice.ts';

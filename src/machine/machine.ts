@@ -18,16 +18,18 @@ import {
   AT_EVENT_COUNT,
   AT_EVENTS,
   AT_FREE,
-  AT_GUARD_FLAGS,
-  AT_GUARD_MAPPING_CAPACITY,
   AT_HOST_PENDING,
   AT_IRQ_CHANGES,
   AT_IRQ_LINES,
+  AT_MESSAGE_COUNT,
+  AT_MESSAGES,
+  AT_MESSAGES_WANTED,
   AT_NOW,
   AT_PARKED_COUNT,
   AT_SCRATCH,
   DISK_MAX,
   EVENT_DUE,
+  MESSAGE_STRIDE,
   SCRATCH_BYTES,
 } from '../../assembly/bus/layout.ts';
 import { DISK_HOST, DISK_RAM } from '../../assembly/media/codes.ts';
@@ -47,6 +49,7 @@ import { Controller } from './controller.ts';
 import { checkTexts, Disk, type DiskOptions, RAM_DISK_MAX } from './disk.ts';
 import { DISC_BLOCK, Drive, type DriveHardware, type DriveOptions } from './drive.ts';
 import { MachineError, SnapshotError } from './errors.ts';
+import { type ExternalMemory, RunList } from './external.ts';
 import { type Fault, writeFault } from './faults.ts';
 import { HostMedia, type SavedMedia } from './host-media.ts';
 import { type MediaNotice, takeNotices } from './media-notice.ts';
@@ -81,6 +84,8 @@ export interface MachineOptions {
   readonly diskBytes?: number;
   /** The guard: on by default; `false` costs nothing. */
   readonly guard?: boolean | GuardOptions;
+  /** RAM of somebody else's, instead of `ram`: `memory` has none, and the guard watches neither writes nor owners. */
+  readonly external?: ExternalMemory;
 }
 
 export interface ControllerOptions {
@@ -91,6 +96,12 @@ export interface ControllerOptions {
   readonly line?: number;
   /** PCI device number 0–31 on bus 0; default is the first free one from 4 on. */
   readonly slot?: number;
+}
+
+/** A message-signalled interrupt as the device sent it. */
+export interface Message {
+  readonly address: number;
+  readonly data: number;
 }
 
 /**
@@ -115,6 +126,8 @@ export async function createMachine(
 
 export class Machine {
   readonly memory: PhysMem;
+  /** RAM that is not ours. */
+  readonly external: readonly RamRegion[];
   /** The CPU's view of addresses: ports, memory, PCI configuration. */
   readonly bus: Bus;
   readonly guard: Guard;
@@ -144,11 +157,15 @@ export class Machine {
 
   /** `module` comes from loadModule(); createMachine() does both. Throws MachineError for a bad layout. */
   constructor(module: WebAssembly.Module, options: MachineOptions = {}) {
-    const layout = regionsOf(options.ram ?? 'default');
+    const { external } = options;
+    if (external !== undefined && options.ram !== undefined)
+      throw new MachineError('a machine has `ram` or `external`, not both');
+    const layout = external === undefined ? regionsOf(options.ram ?? 'default') : [];
+    const guard = guardOf(options);
     const ramBytes = layout.reduce((sum, region) => sum + region.bytes, 0);
     const diskBytes = options.diskBytes ?? (options.ram === 'small' ? MIB : 64 * MIB);
-    const bytes =
-      AT_FREE + ramBytes + diskBytes + guardBytes(ramBytes, options.guard ?? true) + CONTROLLER_BYTES;
+    const guarded = external?.regions.reduce((sum, region) => sum + region.bytes, 0) ?? ramBytes;
+    const bytes = AT_FREE + ramBytes + diskBytes + guardBytes(guarded, guard) + CONTROLLER_BYTES;
     // Five bytes a page for the table of pages that changed.
     const pages = Math.ceil((bytes + Math.ceil(bytes / PAGE) * 5) / 65536) + 1;
     if (pages > 65536)
@@ -156,11 +173,12 @@ export class Machine {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.buffer = memory.buffer;
     this.#u32 = new Uint32Array(this.buffer);
-    this.#media = new HostMedia(this.buffer, {
+    const runs = new RunList(this.buffer, external ?? null);
+    this.#media = new HostMedia(runs, {
       ready: (request) => this.#hw.mediaReady(request),
       fail: (request, status, failedAt) => this.#hw.mediaFail(request, status, failedAt),
     });
-    this.#hw = instantiate(module, memory, this.#media.imports);
+    this.#hw = instantiate(module, memory, { ...this.#media.imports, ...runs.imports });
     this.#hw.init(Math.min(pages * 65536, 2 ** 32 - 65536));
     this.#arena = new Arena(this.#hw, this.buffer);
     this.memory = new PhysMem(
@@ -169,8 +187,9 @@ export class Machine {
       this.#access,
       this.#arena.dirty,
     );
+    this.external = this.#addExternal(external);
     this.bus = new Bus(this.memory);
-    this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, options.guard ?? true);
+    this.guard = new Guard({ ...this.#hw, buffer: this.buffer }, guard);
     if (this.guard.watchesWrites) {
       this.memory.watchBytes({
         written: (index, length) => this.#hw.guardWritten(index, length, 1),
@@ -303,16 +322,23 @@ export class Machine {
         until = this.nextDeadline();
         if (until === Number.POSITIVE_INFINITY) return 'time';
       }
-      const why = this.#hw.run(until, EVENT_BUDGET);
-      if (this.tracer.enabled) this.tracer.collect();
-      if (why === RUN_IRQ) return 'irq';
-      if (why === RUN_MEDIA) {
-        this.#media.stopFor();
-        return 'media';
-      }
-      if (why === RUN_PARKED) return 'parked';
-      if (why !== RUN_BUDGET && !endless) return 'time';
+      const why = this.step(until, EVENT_BUDGET);
+      if (why === 'time' && endless) continue;
+      if (why !== 'budget') return why;
     }
+  }
+
+  /** As advance() to a time that is not Infinity, for at most `budget` events, at least one: `budget` where more are due. */
+  step(untilNs: number, budget: number): RunResult | 'budget' {
+    const why = this.#hw.run(untilNs, budget);
+    if (this.tracer.enabled) this.tracer.collect();
+    if (why === RUN_IRQ) return 'irq';
+    if (why === RUN_MEDIA) {
+      this.#media.stopFor();
+      return 'media';
+    }
+    if (why === RUN_PARKED) return 'parked';
+    return why === RUN_BUDGET ? 'budget' : 'time';
   }
 
   /** Runs until no event is left; interrupts stay pending. Throws MachineError if a medium is asynchronous. */
@@ -439,12 +465,12 @@ export class Machine {
   }
 
   #ourShape(): readonly string[] {
-    const mappings = this.#u32[AT_GUARD_MAPPING_CAPACITY >>> 2] as number;
-    const checks = this.#u32[AT_GUARD_FLAGS >>> 2] as number;
+    const { checks, capacity } = this.guard;
     this.#shape ??= shapeOf({
       memoryBytes: this.buffer.byteLength,
       regions: this.memory.regions,
-      guard: this.guard.enabled ? `a guard of ${mappings} mappings with checks ${checks}` : 'no guard',
+      external: this.external,
+      guard: this.guard.enabled ? `a guard of ${capacity} mappings with checks ${checks}` : 'no guard',
       controllers: this.#controllers,
       disks: this.#disks,
       bus: this.bus,
@@ -471,6 +497,28 @@ export class Machine {
   onAccess(hook: (() => void) | null): void {
     this.#access.run = hook;
     this.memory.accessChanged();
+  }
+
+  /**
+   * Has messages that no RAM takes listed, for an interrupt controller that is not ours: takeMessages() has them, and
+   * takeMsi() none any more.
+   */
+  listMessages(): void {
+    this.#u32[AT_MESSAGES_WANTED >>> 2] = 1;
+  }
+
+  get hasMessages(): boolean {
+    return this.#u32[AT_MESSAGE_COUNT >>> 2] !== 0;
+  }
+
+  /** The messages that were sent since the last call, in order; equal ones only once. */
+  takeMessages(): Message[] {
+    const count = this.#u32[AT_MESSAGE_COUNT >>> 2] as number;
+    this.#u32[AT_MESSAGE_COUNT >>> 2] = 0;
+    return Array.from({ length: count }, (_, i) => {
+      const [low = 0, high = 0, data = 0] = this.#u32.subarray((AT_MESSAGES + i * MESSAGE_STRIDE) >>> 2);
+      return { address: high * TWO_32 + low, data };
+    });
   }
 
   /** The lowest message-signalled vector that is pending, taken off the list; −1: none. */
@@ -520,6 +568,15 @@ export class Machine {
     return { ...region, offset: offset >>> 0 };
   }
 
+  #addExternal(external: ExternalMemory | undefined): readonly RamRegion[] {
+    if (external === undefined) return [];
+    for (const { base, bytes } of regionsOf(external.regions)) {
+      const done = this.#hw.addExternal((base % TWO_32) | 0, Math.floor(base / TWO_32), bytes);
+      if (done === 0) throw new MachineError(`RAM at 0x${base.toString(16)}: ${REGION_RULE}`);
+    }
+    return external.regions;
+  }
+
   #writeProfile(description: ControllerDescription, profile: Profile): void {
     const words = new Uint32Array(this.buffer, AT_SCRATCH, SCRATCH_BYTES / 4);
     words.fill(0);
@@ -538,25 +595,34 @@ export class Machine {
   }
 }
 
-const REGION_RULE = 'regions are in ascending order, apart, of whole pages of 4096 bytes, and at most 16';
+const REGION_RULE =
+  'regions are in ascending order, apart, of whole pages of 4096 bytes, at most 16, none of 4 GiB';
 
 function regionsOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]): readonly RamRegion[] {
   const layout: readonly RamRegion[] = typeof ram === 'string' ? RAM_LAYOUTS[ram] : ram;
   if (layout.length === 0) throw new MachineError('a machine needs at least one region of RAM');
   for (const { base, bytes } of layout) {
-    const whole =
-      Number.isSafeInteger(base + bytes) && base >= 0 && bytes > 0 && base % PAGE === 0 && bytes % PAGE === 0;
-    if (!whole) throw new MachineError(`RAM of ${bytes} bytes at ${base}: ${REGION_RULE}`);
+    const whole = Number.isSafeInteger(base + bytes) && base % PAGE === 0 && bytes % PAGE === 0;
+    if (!(whole && base >= 0 && bytes > 0 && bytes < TWO_32))
+      throw new MachineError(`RAM of ${bytes} bytes at ${base}: ${REGION_RULE}`);
   }
   return layout;
+}
+
+/** What the CPU does with RAM that is not ours, the guard is not told. */
+function guardOf({ guard, external }: MachineOptions): boolean | GuardOptions {
+  if (guard === false || external === undefined) return guard ?? true;
+  return { ...(typeof guard === 'object' ? guard : {}), uninitialised: false, ownership: false };
 }
 
 /** What the guard's tables take: a list head a page, nodes, mappings, a bit a byte. */
 function guardBytes(ramBytes: number, guard: boolean | GuardOptions): number {
   if (guard === false) return 0;
-  const capacity = (typeof guard === 'object' ? guard.capacity : undefined) ?? 16384;
+  const options = typeof guard === 'object' ? guard : {};
+  const capacity = options.capacity ?? 16384;
   const pages = ramBytes / PAGE;
-  return pages * 4 + (capacity + 2 * pages) * 16 + (capacity + 1) * MAPPING_STRIDE + 65536 + ramBytes / 8;
+  const written = options.uninitialised === false ? 0 : ramBytes / 8;
+  return pages * 4 + (capacity + 2 * pages) * 16 + (capacity + 1) * MAPPING_STRIDE + 65536 + written;
 }
 
 function resolve(options: ControllerOptions): { description: ControllerDescription; profile: Profile } {

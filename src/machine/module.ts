@@ -7,6 +7,7 @@ export interface HardwareExports {
   init(bytes: number): number;
   reserve(bytes: number, align: number): number;
   addRam(low: number, high: number, bytes: number): number;
+  addExternal(low: number, high: number, bytes: number): number;
   createController(kind: number, line: number): number;
   resetController(device: number, kind: number): void;
   createDisk(kind: number, sectorsLow: number, sectorsHigh: number, sectorShift: number): number;
@@ -46,7 +47,14 @@ export interface HardwareExports {
   resetRequests(from: number, to: number): void;
 }
 
-/** What the module asks of the host: media that are not in its own memory. See assembly/host.ts. */
+/** What the module asks of the host: RAM that is not in its own memory. See assembly/host.ts. */
+export interface MemoryImports {
+  memoryRead(low: number, high: number, to: number, bytes: number): void;
+  memoryWrite(low: number, high: number, from: number, bytes: number): void;
+  memoryMove(first: number, runs: number, at: number, toMemory: number): void;
+}
+
+/** And media that are not. */
 export interface MediaImports {
   mediaStart(
     disk: number,
@@ -95,14 +103,14 @@ export async function loadModule(
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
-  media: MediaImports,
+  host: MediaImports & MemoryImports,
 ): HardwareExports {
   const abort = (_message: number, _file: number, line: number, column: number): never => {
     throw new Error(`assertion failed in the hardware model at line ${line}, column ${column}`);
   };
   const instance = new WebAssembly.Instance(module, {
     env: { memory, abort },
-    host: media as unknown as Record<string, WebAssembly.ImportValue>,
+    host: host as unknown as Record<string, WebAssembly.ImportValue>,
   });
   return instance.exports as unknown as HardwareExports;
 }

@@ -59,6 +59,8 @@ export function checkLayout(theirs: Layout, ours: Layout): void {
 export interface Parts {
   readonly memoryBytes: number;
   readonly regions: readonly RamRegion[];
+  /** RAM that is the host's. */
+  readonly external: readonly RamRegion[];
   readonly guard: string;
   readonly controllers: readonly Controller[];
   readonly disks: readonly Disk[];
@@ -66,9 +68,11 @@ export interface Parts {
 }
 
 /** What a machine is made of, a line each. */
-export function shapeOf({ memoryBytes, regions, guard, controllers, disks, bus }: Parts): readonly string[] {
+export function shapeOf(parts: Parts): readonly string[] {
+  const { memoryBytes, regions, external, guard, controllers, disks, bus } = parts;
   return [
     ...regions.map(({ base, bytes }) => `RAM of ${bytes} bytes at 0x${base.toString(16)}`),
+    ...external.map(({ base, bytes }) => `the host's RAM of ${bytes} bytes at 0x${base.toString(16)}`),
     guard,
     ...controllers.map((controller) => {
       const { name, profile, line, offset } = controller;

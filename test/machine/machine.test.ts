@@ -115,7 +115,8 @@ test('a memory that has held a machine is laid out anew, all zeroes', async () =
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
   const none = (): number => 0;
   const media = { mediaStart: none, mediaTransfer: none, mediaFinish: none, mediaDrop: none };
-  const hw = instantiate(await loadModule('debug'), memory, media);
+  const ours = { memoryRead: none, memoryWrite: none, memoryMove: none };
+  const hw = instantiate(await loadModule('debug'), memory, { ...media, ...ours });
   const bytes = new Uint8Array(memory.buffer);
   hw.init(bytes.length);
   const ram = hw.addRam(0, 0, 0x10000);

@@ -1,6 +1,7 @@
 // Asynchronous media that answer late, in any order, or to requests that were given up meanwhile.
 
 import { MEDIA_ERROR, MEDIA_OK, MEDIA_READ } from '../../assembly/media/codes.ts';
+import { RunList } from '../../src/machine/external.ts';
 import { HostMedia } from '../../src/machine/host-media.ts';
 import { MachineError } from '../../src/machine/index.ts';
 import type { HardwareExports, MediaImports } from '../../src/machine/module.ts';
@@ -287,7 +288,7 @@ function watchInstances(started: (disk: number, request: number) => void): {
 
 test('a read of more than the host has memory for is the guest’s error', () => {
   const failed: unknown[] = [];
-  const host = new HostMedia(new ArrayBuffer(65536 * 2), {
+  const host = new HostMedia(new RunList(new ArrayBuffer(65536 * 2), null), {
     ready: () => assert.unreachable(),
     fail: (...what) => void failed.push(what),
   });
