@@ -10,6 +10,13 @@ const test = suite('examples');
 /** What each prints; emulate.ts stands in README.md, whose test runs it. */
 const OUTPUT: Readonly<Record<string, readonly string[]>> = {
   'ahci-driver.ts': ['sda: 2048 sectors', 'write: 0', 'read: 0', 'read: -EIO', '3 interrupts, 0 findings'],
+  'embed-nvme.ts': [
+    'BAR 0 at fe000000 of 16384 bytes',
+    'serial number: TOY-1',
+    'block 7: hello from the guest',
+    'written: 512 at 20000, 16 at 13010',
+    '5 interrupts, line 0 - findings: 0',
+  ],
   'mirror.ts': [
     'write: written',
     'sda is broken:',
