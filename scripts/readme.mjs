@@ -30,7 +30,10 @@ export function readme() {
   text = fill(text, '<!-- output of: npx backplane compare --operations 300 -->', compared);
   const example = readFileSync(at('examples/emulate.ts'), 'utf8').trimEnd();
   text = fill(text, 'which the tests run:', example);
-  return fill(text, 'It prints:', output('scripts/run.mjs', 'examples/emulate.ts'));
+  text = fill(text, 'It prints:', output('scripts/run.mjs', 'examples/emulate.ts'));
+  const embedded = readFileSync(at('examples/embed.ts'), 'utf8').trimEnd();
+  text = fill(text, 'which the tests run, too:', embedded);
+  return fill(text, 'Its output:', output('scripts/run.mjs', 'examples/embed.ts'));
 }
 
 const wanted = readme();

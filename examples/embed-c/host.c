@@ -11,11 +11,11 @@
 #include "backplane.h"
 
 /* From assembly/bus/layout.ts and codes.ts, as docs/EMBEDDING.md lists them. */
-enum { AT_VERSION = 0x10004, AT_IRQ_LINES = 0x10018, AT_SCRATCH = 0x10800, AT_RUNS = 0x11000, AT_RUN_ADDRESSES = 0xd2000 };
-enum { KIND_AHA1542 = 1, DISK_HOST = 2, MEDIA_OK = 0, RESET_POWER_ON = 0, IRQ = 11 };
+enum { LAYOUT_VERSION = 4, AT_VERSION = 0x10004, AT_IRQ_LINES = 0x10018, AT_SCRATCH = 0x10800, AT_RUNS = 0x11000, AT_RUN_ADDRESSES = 0xd2000 };
+enum { KIND_AHA1542 = 1, DISK_HOST = 2, MEDIA_OK = 0, IRQ = 11 };
 
-enum { PAGES = 48, RAM_BYTES = 1 << 20, SECTORS = 64, REQUESTS = 4096 };
-static u8 ram[RAM_BYTES];
+enum { PAGES = 48, RAM_SIZE = 1 << 20, SECTORS = 64, REQUESTS = 4096 };
+static u8 ram[RAM_SIZE];
 static u8 disk_bytes[SECTORS * 512];
 static u32 first_sector[REQUESTS]; /* of each media request, by the low 12 bits of its handle */
 
@@ -105,7 +105,8 @@ static void need(u32 result, const char *what) {
 
 static void build(void) {
   need(Z_backplaneZ_init(&hw, PAGES * 65536), "init");
-  need(Z_backplaneZ_addExternal(&hw, 0, 0, RAM_BYTES), "addExternal");
+  need(word(AT_VERSION) == LAYOUT_VERSION, "a module of another layout");
+  need(Z_backplaneZ_addExternal(&hw, 0, 0, RAM_SIZE), "addExternal");
   /* The profile: 24 address lines, then the words of the AHA-1542. */
   static const u32 profile[] = { 24, 0, 0, 0, 0, 0, 0, 0, 0x330, IRQ, 5, 7, 0x45, 0x30, 0x30, 0x31, 1, 8, 0, 17, 50000 };
   for (u32 i = 0; i < sizeof profile / sizeof *profile; i++) set_word(AT_SCRATCH + 4 * i, profile[i]);
@@ -160,7 +161,6 @@ int main(void) {
   Z_backplane_init_module();
   Z_backplane_instantiate(&hw, &env, &host);
   build();
-  printf("layout version %u\n", word(AT_VERSION));
 
   reset();
   printf("reset: status %02x\n", in(0));
