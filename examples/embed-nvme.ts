@@ -11,7 +11,7 @@ let interrupts = 0;
 const nvme = await createController({
   kind: 'nvme',
   media: { bytes: 1 << 20, serial: 'TOY-1' },
-  dma: { memory: ram, onWrite: (address, bytes) => written.push([address, bytes]) },
+  dma: { memory: ram, onWrite: (address, bytes) => void written.push([address, bytes]) },
   irq: (level) => {
     if (level) interrupts++;
   },

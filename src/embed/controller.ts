@@ -86,7 +86,8 @@ class Embedded implements EmbeddedController {
   #dropped = 0;
   #lines = 0;
   #changes = 0;
-  #waiting = false;
+  /** Until `onMedia` is called. */
+  #waiting: Promise<void> | null = null;
 
   constructor(machine: Machine, controller: Controller, disks: readonly PlacedDisk[], options: EmbedOptions) {
     this.#machine = machine;
@@ -254,7 +255,9 @@ class Embedded implements EmbeddedController {
     this.#told = lines;
     this.#dropped = 0;
     for (let i = 0; i < this.controller.lines.length; i++) {
-      const [was, is, fell] = [told, lines, dropped].map((bits) => ((bits >>> i) & 1) !== 0);
+      const was = ((told >>> i) & 1) !== 0;
+      const is = ((lines >>> i) & 1) !== 0;
+      const fell = ((dropped >>> i) & 1) !== 0;
       if (was && (fell || !is)) irq?.(false, i);
       if (is && (fell || !was)) irq?.(true, i);
     }
@@ -280,10 +283,9 @@ class Embedded implements EmbeddedController {
 
   #tellMedia(): void {
     const { onMedia } = this.#options;
-    if (this.#waiting || onMedia === undefined) return;
-    this.#waiting = true;
-    void this.#machine.waitMedia().then(() => {
-      this.#waiting = false;
+    if (this.#waiting !== null || onMedia === undefined) return;
+    this.#waiting = this.#machine.waitMedia().then(() => {
+      this.#waiting = null;
       this.#options.onMedia?.();
     });
   }

@@ -160,7 +160,8 @@ test('EMB-14 an interrupt is never told inside a register access, unless asked f
       media: { bytes: 65536 },
       dma,
       irqInside,
-      irq: (level, line) => heard.push(`${level ? 'up' : 'down'} ${line} ${inside ? 'inside' : 'outside'}`),
+      irq: (level, line) =>
+        void heard.push(`${level ? 'up' : 'down'} ${line} ${inside ? 'inside' : 'outside'}`),
     });
     const guest = new NvmeGuest(nvme, dma);
     guest.setup();
@@ -187,7 +188,7 @@ test('EMB-15 a line that goes down and up between two polls is told of as an edg
     kind: 'nvme',
     media: { bytes: 65536 },
     dma,
-    irq: (level) => heard.push(level),
+    irq: (level) => void heard.push(level),
   });
   const guest = new NvmeGuest(nvme, dma);
   guest.setup();
@@ -211,7 +212,7 @@ test('EMB-16 both channels of IDE have a line of their own', async () => {
       { bytes: 65536, place: 1 },
     ],
     dma: new Uint8Array(RAM_BYTES),
-    irq: (level, line) => heard.push([level, line]),
+    irq: (level, line) => void heard.push([level, line]),
   });
   ide.enable();
   ide.portWrite(0x176, 1, 0xe0);
@@ -236,7 +237,7 @@ test('EMB-17 messages reach `msi` with address and data; what is RAM is written'
       kind: 'nvme',
       media: { bytes: 65536 },
       dma,
-      msi: (...message) => messages.push(message),
+      msi: (...message) => void messages.push(message),
       irq: () => assert.unreachable(),
     });
     const guest = new NvmeGuest(nvme, dma);
@@ -303,7 +304,7 @@ test('EMB-20 an asynchronous medium stops time and says when it goes on', async 
   });
   const dma = new Uint8Array(RAM_BYTES);
   let told = 0;
-  const nvme = await embedded({ kind: 'nvme', media: medium, dma, onMedia: () => told++ });
+  const nvme = await embedded({ kind: 'nvme', media: medium, dma, onMedia: () => void told++ });
   const guest = new NvmeGuest(nvme, dma);
   guest.setup();
   const start = nvme.now();

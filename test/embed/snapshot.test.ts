@@ -30,7 +30,7 @@ test('EMB-50 a command in flight goes on in another process’s controller', asy
       kind: 'nvme',
       media: make(),
       dma: ramThen,
-      irq: (level) => heard.push(level),
+      irq: (level) => void heard.push(level),
     });
     other.restore(saved);
     assert.is(other.now(), nvme.now());
