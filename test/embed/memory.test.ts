@@ -1,5 +1,6 @@
 // The embedder's RAM in all its forms, and what lies around it.
 
+import { NVME_CMB_BAR, NVME_CMBMSC, NVME_CMBMSC_CMSE, NVME_CMBMSC_CRE } from '../../assembly/nvme/regs.ts';
 import { EmbedError } from '../../src/embed/index.ts';
 import { fromPromises, ramMedium } from '../../src/media/index.ts';
 import { pattern } from '../media/help.ts';
@@ -186,4 +187,25 @@ test('EMB-36 where no RAM is ones are read, and writes are lost', async () => {
   assert.equal(ram.slice(DATA - 512, DATA), CONTENT.slice(512, 1024));
   assert.equal(ram.slice(4 * DATA, 4 * DATA + 512), CONTENT.slice(1024, 1536));
   assert.ok(ram.subarray(DATA, 2 * DATA).every((byte) => byte === 0));
+});
+
+test('EMB-37 one list goes through the embedder’s RAM and the controller’s own', async () => {
+  const CMB = 0x40000000;
+  for (const media of [CONTENT, medium()]) {
+    const ram = new Uint8Array(RAM_BYTES);
+    const nvme = await embedded({ kind: 'nvme', profile: 'nvme-cmb', media, dma: ram });
+    const guest = new NvmeGuest(nvme, ram);
+    guest.setup();
+    nvme.write(0, NVME_CMBMSC, 4, CMB | NVME_CMBMSC_CRE | NVME_CMBMSC_CMSE);
+    // Sixteen blocks, whose second page is the controller memory buffer.
+    guest.command(1, [guest.READ, 1, DATA, 8, 0, 15], CMB);
+    assert.equal(ram.slice(DATA, DATA + 4096), CONTENT.slice(4096, 8192));
+    assert.ok(ram.subarray(DATA + 4096, DATA + 8192).every((byte) => byte === 0));
+    for (const at of [0, 100, 4092]) {
+      const word = new DataView(CONTENT.buffer).getUint32(8192 + at, true);
+      assert.is(nvme.read(NVME_CMB_BAR, at, 4), word);
+    }
+    assert.is(guest.command(1, [guest.WRITE, 1, DATA, 64, 0, 15], CMB), 0);
+    assert.equal(nvme.disks[0]?.read(64 * 512, 8192), CONTENT.slice(4096, 12288));
+  }
 });

@@ -82,11 +82,14 @@ export class NvmeGuest {
     nvme.configWrite(at + 2, 2, 0x8000);
   }
 
-  /** Puts a command into a queue and rings: opcode, namespace, PRP 1, dwords 10 and on. Data lies in two pages at most. */
-  submit([opcode = 0, nsid = 0, prp = 0, ...rest]: readonly number[], number = 0): void {
+  /**
+   * Puts a command into a queue and rings: opcode, namespace, PRP 1, dwords 10 and on. Data lies in two pages at most, of which
+   * the second is at `second`; default: behind the first.
+   */
+  submit([opcode = 0, nsid = 0, prp = 0, ...rest]: readonly number[], number = 0, second?: number): void {
     const queue = this.#queues[number] as Queue;
     const words = this.#words();
-    const page = prp - (prp % 4096) + 4096;
+    const page = second ?? prp - (prp % 4096) + 4096;
     const dwords = [opcode, nsid, 0, 0, 0, 0, ...wide(prp), ...wide(page), ...rest];
     const entry = queue.sq - this.#base + queue.tail * 64;
     for (let i = 0; i < 16; i++) words.setUint32(entry + i * 4, dwords[i] ?? 0, true);
@@ -95,8 +98,8 @@ export class NvmeGuest {
   }
 
   /** Submits, waits for the end, and says so: the status. */
-  command(number: number, dwords: readonly number[]): number {
-    this.submit(dwords, number);
+  command(number: number, dwords: readonly number[], second?: number): number {
+    this.submit(dwords, number, second);
     for (let i = 0; this.ended(number) === 0; i++) {
       assert.ok(i < 1000, 'the command never ends');
       this.#nvme.advance(1000);

@@ -12,7 +12,14 @@ import {
   type EmbedOptions,
 } from '../../src/embed/index.ts';
 import { DirtyPages } from '../../src/machine/dirty-pages.ts';
-import { type Controller, createMachine, loadModule, PhysMem } from '../../src/machine/index.ts';
+import {
+  type Controller,
+  createMachine,
+  type Disk,
+  loadModule,
+  type Machine,
+  PhysMem,
+} from '../../src/machine/index.ts';
 import { TestCommand } from '../drivers/host.ts';
 import { assert } from '../run/suite.ts';
 
@@ -94,7 +101,11 @@ function sideOf(parts: Parts): Side {
 }
 
 /** The machine with RAM of its own. `bytes`: of its disk, whose content is `content`. */
-export async function machineSide(kind: ControllerKind, content: Uint8Array): Promise<Side> {
+export async function machineSide(
+  kind: ControllerKind,
+  content: Uint8Array,
+  prepare: (disk: Disk, machine: Machine) => void = () => undefined,
+): Promise<Side & { readonly disk: Disk }> {
   const machine = await createMachine({
     flavour: 'debug',
     ram: REGIONS.map(({ base, bytes }) => ({ base, bytes })),
@@ -105,7 +116,8 @@ export async function machineSide(kind: ControllerKind, content: Uint8Array): Pr
   const disk = machine.addDisk({ bytes: content.length });
   disk.write(0, content);
   controller.attach(disk, 0);
-  return sideOf({
+  prepare(disk, machine);
+  const side = sideOf({
     controller,
     memory: machine.memory,
     now: () => machine.now(),
@@ -115,6 +127,7 @@ export async function machineSide(kind: ControllerKind, content: Uint8Array): Pr
       return controller.lines.some((line) => ((machine.irqLines >>> line) & 1) !== 0);
     },
   });
+  return { ...side, disk };
 }
 
 /** RAM of the test's, as `memory` and as the ways in which an embedder may have it. */
