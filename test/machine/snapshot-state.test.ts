@@ -295,7 +295,6 @@ const CHANGING: Readonly<Record<string, string>> = {
   'bus.ts #slots': 'made of the machine: its shape',
   'controller.ts #disks': 'saved: places',
   'disk.ts #medium': 'what the host laid into a drive: its shape',
-  'external.ts #copied': 'of one call into the module',
   'external.ts #copy': 'of one call into the module',
   'external.ts #owed': 'of one call into the module',
   'host-media.ts #answered': 'of the promise that waits now',
