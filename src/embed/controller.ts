@@ -20,7 +20,6 @@ import {
   type ResetKind,
   Snapshot,
 } from '../machine/index.ts';
-import type { Medium } from '../media/index.ts';
 import { memoryOf } from './dma.ts';
 import { EmbedError } from './errors.ts';
 import { attachMedia, mediaOf, type PlacedDisk, roomFor } from './media.ts';
@@ -75,7 +74,6 @@ class Embedded implements EmbeddedController {
   readonly guard: EmbedGuard;
   readonly #machine: Machine;
   readonly #options: EmbedOptions;
-  readonly #media: readonly Medium[];
   /** Bytes behind each BAR, those at fixed ports too; 0: no such BAR. */
   readonly #bytes: readonly number[];
   readonly #lineMask: number;
@@ -92,7 +90,6 @@ class Embedded implements EmbeddedController {
   constructor(machine: Machine, controller: Controller, disks: readonly PlacedDisk[], options: EmbedOptions) {
     this.#machine = machine;
     this.#options = options;
-    this.#media = [...new Set(disks.flatMap(({ disk }) => disk.medium ?? []))];
     this.controller = controller;
     this.disks = disks.map(({ disk }) => disk);
     this.kind = controller.kind;
@@ -244,9 +241,12 @@ class Embedded implements EmbeddedController {
   }
 
   #tell(): void {
-    const { irq, msi } = this.#options;
+    const { irq, msi, onNotice } = this.#options;
     if (this.#machine.hasMessages) {
       for (const { address, data } of this.#machine.takeMessages()) msi?.(address, data);
+    }
+    if (onNotice !== undefined) {
+      for (const notice of this.#machine.takeNotices()) this.#options.onNotice?.(notice);
     }
     if (this.#told === this.#lines && this.#dropped === 0) return;
     const told = this.#told;
@@ -275,6 +275,18 @@ class Embedded implements EmbeddedController {
 
   get mediaFailures(): readonly string[] {
     return this.#machine.mediaFailures;
+  }
+
+  get parkedRequests(): number {
+    return this.#machine.parkedRequests;
+  }
+
+  retry(): void {
+    this.#machine.retry();
+  }
+
+  release(disk: Disk, tag?: number): void {
+    this.#machine.release(disk, tag);
   }
 
   addFault(fault: Fault): void {
@@ -315,7 +327,8 @@ class Embedded implements EmbeddedController {
 
   async close(): Promise<void> {
     await this.#machine.idleMedia();
-    for (const medium of this.#media) await medium.close();
+    const media = new Set(this.disks.flatMap(({ medium }) => medium ?? []));
+    for (const medium of media) await medium.close();
   }
 
   // What the embedder got wrong.

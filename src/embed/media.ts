@@ -23,7 +23,9 @@ export function mediaOf(media: EmbedOptions['media']): readonly MediaOptions[] {
   const list = Array.isArray(media) ? (media as readonly (Medium | Uint8Array | MediaOptions)[]) : [media];
   return list.map((entry, i) => {
     const options = optionsOf(entry as Medium | Uint8Array | MediaOptions);
-    if (options.medium === undefined && options.bytes === undefined && options.content === undefined)
+    const isEmpty =
+      options.medium === undefined && options.bytes === undefined && options.content === undefined;
+    if (isEmpty && options.drive !== true)
       throw new EmbedError(
         `media[${i}] has neither medium, bytes nor content: one of them says what the disk holds`,
       );
@@ -54,7 +56,7 @@ export function attachMedia(
   media: readonly MediaOptions[],
 ): readonly PlacedDisk[] {
   return media.map((options, i) => {
-    const disk = machine.addDisk(options);
+    const disk = options.drive === true ? machine.addDrive(options) : machine.addDisk(options);
     if (options.content !== undefined) disk.write(0, options.content);
     const { unit = 0 } = options;
     if (options.place !== undefined) {

@@ -9,6 +9,7 @@ import type {
   Disk,
   DiskOptions,
   Fault,
+  MediaNotice,
   ResetKind,
 } from '../machine/index.ts';
 import type { Medium } from '../media/index.ts';
@@ -56,6 +57,8 @@ export type Dma = Uint8Array | WebAssembly.Memory | ArrayDma | CallbackDma;
 
 /** A disk, and where it goes: in memory (`bytes`, `content`), or a Medium that the host holds (backplane/media). */
 export interface MediaOptions extends DiskOptions {
+  /** An optical drive instead, with a disc of 2048-byte blocks in it; empty if nothing says what that holds. */
+  readonly drive?: boolean;
   /** What a disk in memory holds at first; it is as long as that if `bytes` does not say. */
   readonly content?: Uint8Array;
   /** Port, SCSI target, channel or namespace's place, as Controller.attach() counts; default: the first that is free. */
@@ -85,6 +88,8 @@ export interface EmbedOptions {
    * it such messages are dropped; what is written to RAM is written there either way.
    */
   msi?(address: number, data: number): void;
+  /** A tray was moved, or a request is parked because the medium failed (`readErrors`, `writeErrors`). Called when `irq` is. */
+  onNotice?(notice: MediaNotice): void;
   /** An asynchronous medium has answered, and run() may have work again. Called on its own, from the event loop. */
   onMedia?(): void;
   /** The guard: address rules, and mapping rules once guard.map() was called. Default true; `false` costs nothing. */
@@ -119,6 +124,7 @@ export interface EmbeddedController {
   readonly bars: readonly BarInfo[];
   /** Ports at fixed numbers (ISA boards, IDE), each with the `bar` that read() and write() know it by. */
   readonly ports: readonly PortRange[];
+  /** As `media` has them; a Drive where that says so. */
   readonly disks: readonly Disk[];
   /** The controller underneath: counters, attach(), detachDisk(). Its register functions tell nobody of interrupts. */
   readonly controller: Controller;
@@ -161,6 +167,12 @@ export interface EmbeddedController {
   waitMedia(): Promise<void>;
   /** What media said when they failed, the last 256. */
   readonly mediaFailures: readonly string[];
+  /** Requests that are parked: for an error, or held by the fault plan. */
+  readonly parkedRequests: number;
+  /** Has every request tried again that is parked for an error. */
+  retry(): void;
+  /** Has go on what the fault plan holds for a disk under the number `tag`, and holds no more. */
+  release(disk: Disk, tag?: number): void;
   /** Has the medium fail, once or often, as src/machine/faults.ts says. */
   addFault(fault: Fault): void;
 

@@ -9,7 +9,7 @@ import {
   EmbedError,
   type EmbedOptions,
 } from '../../src/embed/index.ts';
-import { MachineError } from '../../src/machine/index.ts';
+import { Drive, MachineError } from '../../src/machine/index.ts';
 import { fromPromises, ramMedium } from '../../src/media/index.ts';
 import { assert, root, suite } from '../run/suite.ts';
 import { NvmeGuest } from './nvme-guest.ts';
@@ -365,6 +365,57 @@ test('EMB-23 a medium’s failure is the guest’s error', async () => {
   const unrecovered = 0x281; // NVMe 1.4, 4.6.1.2.4: media and data integrity errors
   assert.is(guest.command(1, [guest.READ, 1, 0x20000, 3]) & 0x7ff, unrecovered);
   assert.is(guest.command(1, [guest.READ, 1, 0x20000, 3]), 0);
+});
+
+test('EMB-26 a request that the medium failed may wait for the embedder', async () => {
+  const dma = new Uint8Array(RAM_BYTES);
+  const notices: string[] = [];
+  const nvme = await embedded({
+    kind: 'nvme',
+    media: { bytes: 65536, readErrors: 'stop' },
+    dma,
+    onNotice: (notice) => void notices.push(notice.kind),
+  });
+  const guest = new NvmeGuest(nvme, dma);
+  guest.setup();
+  const [disk] = nvme.disks;
+  assert.ok(disk);
+  disk.write(1536, new Uint8Array(512).fill(0x33));
+  nvme.addFault({ kind: 'error', disk, first: 3, last: 3, times: 1 });
+  guest.submit([guest.READ, 1, 0x20000, 3], 1);
+  nvme.advance(1_000_000);
+  assert.is(guest.ended(1), 0);
+  assert.is(nvme.parkedRequests, 1);
+  assert.equal(notices, ['parked']);
+  nvme.retry();
+  nvme.advance(1_000_000);
+  assert.is(guest.ended(1), 1);
+  assert.is(guest.acknowledge(1), 0);
+  assert.is(dma[0x20000], 0x33);
+});
+
+test('EMB-27 a drive is empty until the embedder lays something in', async () => {
+  const notices: string[] = [];
+  const ide = await embedded({
+    kind: 'piix-ide',
+    profile: 'piix3-pc',
+    media: { drive: true, place: 1 },
+    dma: new Uint8Array(RAM_BYTES),
+    diskBytes: 65536,
+    onNotice: (notice) => void notices.push(notice.kind),
+  });
+  ide.enable();
+  const [drive] = ide.disks;
+  assert.instance(drive, Drive);
+  if (!(drive instanceof Drive)) return;
+  assert.is(drive.tray.loaded, false);
+  drive.insert({ bytes: 20480 });
+  assert.is(drive.tray.loaded, true);
+  drive.eject();
+  ide.poll();
+  assert.equal(notices, ['tray']);
+  // The signature of a packet device (ATA/ATAPI-7, 9.12).
+  assert.equal([ide.portRead(0x174, 1), ide.portRead(0x175, 1)], [0x14, 0xeb]);
 });
 
 test('EMB-24 random accesses never throw, whatever they hit', async () => {
