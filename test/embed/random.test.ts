@@ -12,8 +12,8 @@ import { DATA, embedded, embeddedSide, HIGH_DATA, KINDS, machineSide, type Side,
 
 const test = suite('embed: random');
 const DISK_BYTES = 2 ** 19;
-const COMMANDS = 60;
-const AREA = 0x180000;
+const COMMANDS = 32;
+const AREA = 0x60000;
 /** Where the regions of the rig have no RAM: between them. */
 const HOLE = 0x1800000;
 const CONTENT = pattern(DISK_BYTES, 11);
