@@ -311,7 +311,8 @@ function dataOut(d: Lsi, s: Slot): bool {
   // A target that takes an odd number of bytes gets a word all the same.
   const lost: u32 = wide && (bytes & 1) != 0 && fetched < count ? 1 : 0;
   advance(d, fetched + lost);
-  if (keeps && bytes == ready && !keepByte(d)) good = false;
+  // After a medium has failed there is no next move for the byte.
+  if (keeps && done && bytes == ready && !keepByte(d)) good = false;
   endStretch(d, s, from, bytes, done);
   proceed(d);
   return good;

@@ -328,6 +328,16 @@ test('a medium that fails in a chained move of an odd number of bytes leaves not
   assert.equal(memory(chip, BUFFER, 1025), Uint8Array.of(...disk.subarray(0, 1024), 0xee));
 });
 
+test('a medium that fails in a chained move of an odd number of bytes keeps none for another task in SODL', async () => {
+  const chip = await nexus(writeTen(20, 4), true, undefined, 21);
+  chip.machine.memory.writeBytes(BUFFER, disk.subarray(0, 2048));
+  assert.is(chip.run(`CHMOV 300, ${BUFFER}, WHEN DATA_OUT\nINT 1`), regs.LSI_DSTAT_SIR);
+  assert.is(chip.run(`CHMOV 1301, ${BUFFER + 300}, WHEN DATA_OUT\nINT 1, WHEN STATUS\nINT 2`), 0);
+  assert.is(chip.sist, regs.LSI_SIST0_MA);
+  assert.is(chip.read(regs.LSI_SCNTL2) & regs.LSI_SCNTL2_WSS, 0);
+  assert.equal(chip.disk.read(20 * 512, 512), disk.subarray(0, 512));
+});
+
 test('a command phase takes up to 16 bytes in one move, and fewer in several', async () => {
   const chip = await Chip.create();
   chip.clearAttention();
