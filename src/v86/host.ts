@@ -1,0 +1,147 @@
+// One v86 machine with our controllers in it: what they share. It steps into v86's own functions, once a machine, for
+// configuration space, time, resets and saved states.
+
+import { EmbedError } from '../embed/index.ts';
+import { currentView, type V86Cpu } from './cpu.ts';
+import { Interrupts } from './interrupts.ts';
+import { MemoryMap } from './memory-map.ts';
+
+/** A controller in the machine, as the host sees it. */
+export interface Guest {
+  /** The same in a machine that a state is restored into: slot and kind. */
+  readonly key: string;
+  /** Slot × 8, −1 on ISA. */
+  readonly pciId: number;
+  configRead(at: number): number;
+  configWrite(at: number, size: 1 | 2 | 4, value: number): void;
+  /** v86's clock says `now` ms; returns in how many ms something is due. */
+  tick(now: number): number;
+  reset(): void;
+  save(): Uint8Array;
+  restore(bytes: Uint8Array): void;
+}
+
+/** Where our part of a saved state is in v86's list, which ends far below. */
+const STATE_AT = 200;
+const STATE_NAME = 'backplane';
+/** v86's machine keeps its host here, so that two controllers share one. */
+const HOST = Symbol.for('backplane.v86');
+
+export class Host {
+  readonly cpu: V86Cpu;
+  readonly interrupts: Interrupts;
+  readonly memoryMap: MemoryMap;
+  /** RAM as it is now. */
+  readonly ram: () => Uint8Array;
+  readonly #guests: Guest[] = [];
+
+  private constructor(cpu: V86Cpu) {
+    this.cpu = cpu;
+    this.interrupts = new Interrupts(cpu);
+    this.memoryMap = new MemoryMap(cpu);
+    this.ram = currentView(cpu, cpu.mem8, Uint8Array);
+    this.#wrapConfiguration();
+    this.#wrapTime();
+    this.#wrapStates();
+  }
+
+  /** The host of a machine, made when it is asked for first. */
+  static of(cpu: V86Cpu & { [HOST]?: Host }): Host {
+    cpu[HOST] ??= new Host(cpu);
+    return cpu[HOST];
+  }
+
+  add(guest: Guest): void {
+    this.#guests.push(guest);
+  }
+
+  get guests(): readonly Guest[] {
+    return this.#guests;
+  }
+
+  #at(address: number): Guest | undefined {
+    const id = (address >>> 8) & 0xffff;
+    return this.#guests.find((guest) => guest.pciId === id);
+  }
+
+  /** v86 keeps what is written as it is; our functions know which of their bits are writable, and what a write does. */
+  #wrapConfiguration(): void {
+    const { pci } = this.cpu.devices;
+    for (const [name, size] of [
+      ['pci_write8', 1],
+      ['pci_write16', 2],
+      ['pci_write32', 4],
+    ] as const) {
+      const write = pci[name].bind(pci);
+      pci[name] = (address, value) => {
+        const guest = this.#at(address);
+        if (guest === undefined) write(address, value);
+        else guest.configWrite(address & 0xff, size, value);
+      };
+    }
+    const query = pci.pci_query.bind(pci);
+    pci.pci_query = () => {
+      const [register = 0, low = 0, high = 0] = pci.pci_addr;
+      const id = (high << 8) | low;
+      const guest = this.#guests.find((candidate) => candidate.pciId === id);
+      const space = pci.device_spaces[id];
+      if (guest !== undefined && space !== undefined)
+        space[register >> 2] = guest.configRead(register & 0xfc);
+      query();
+    };
+  }
+
+  /** Between instructions, and when the CPU halts. */
+  #wrapTime(): void {
+    const { cpu } = this;
+    const timers = cpu.run_hardware_timers.bind(cpu);
+    cpu.run_hardware_timers = (acpi, now) => {
+      let wait = timers(acpi, now);
+      for (const guest of this.#guests) wait = Math.min(wait, guest.tick(now));
+      return wait;
+    };
+  }
+
+  #wrapStates(): void {
+    const { cpu } = this;
+    const reboot = cpu.reboot_internal.bind(cpu);
+    cpu.reboot_internal = () => {
+      for (const guest of this.#guests) guest.reset();
+      reboot();
+    };
+    const getState = cpu.get_state.bind(cpu);
+    cpu.get_state = () => {
+      const state = getState();
+      state[STATE_AT] = [
+        STATE_NAME,
+        this.interrupts.save().map((pair) => [...pair]),
+        this.#guests.map((guest) => [guest.key, guest.save()]),
+      ];
+      return state;
+    };
+    const setState = cpu.set_state.bind(cpu);
+    cpu.set_state = (state) => {
+      const { asserted, controllers } = ourPart(state[STATE_AT]);
+      for (const guest of this.#guests) {
+        if (!controllers.has(guest.key))
+          throw new EmbedError(
+            `the state was saved without ${guest.key}; it has ${[...controllers.keys()].join(', ') || 'no controller'}`,
+          );
+      }
+      setState(state);
+      this.interrupts.restore(asserted);
+      for (const guest of this.#guests) guest.restore(controllers.get(guest.key) as Uint8Array);
+    };
+  }
+}
+
+interface OurPart {
+  readonly asserted: readonly (readonly [number, number])[];
+  readonly controllers: ReadonlyMap<string, Uint8Array>;
+}
+
+function ourPart(part: unknown): OurPart {
+  if (!Array.isArray(part) || part[0] !== STATE_NAME) return { asserted: [], controllers: new Map() };
+  const [, asserted, controllers] = part as [string, [number, number][], [string, Uint8Array][]];
+  return { asserted, controllers: new Map(controllers) };
+}

@@ -1,0 +1,113 @@
+// Debian's i386 packages without root: apt-get downloads them, signatures checked, with an index and a cache of its
+// own below .cache/; nothing outside of that folder is touched.
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './root.ts';
+
+/** Where Debian's archive is, when neither --mirror nor BACKPLANE_DEBIAN_MIRROR says otherwise. */
+const MIRROR = 'http://deb.debian.org/debian';
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const TIMEOUT_MS = 300_000;
+
+/** Debian 12 has Linux 6.1, Debian 11 has 5.10. */
+export type Release = 'bookworm' | 'bullseye';
+
+/** What the initramfs takes programs from, and what mke2fs and e2fsck are linked with. */
+const PROGRAMS = [
+  'seabios',
+  'busybox-static',
+  'e2fsprogs',
+  'libext2fs2',
+  'libcom-err2',
+  'libblkid1',
+  'libuuid1',
+  'libc6',
+];
+
+/** A run is impossible here, and no fault of the controllers: the message says what would help. */
+export class GuestUnavailable extends Error {}
+
+/** The folder with the packages' files, downloaded and unpacked unless they are there already. */
+export function unpackedPackages(release: Release): string {
+  const home = join(root, '.cache', 'guest', release);
+  const files = join(home, 'files');
+  if (existsSync(files)) return files;
+  const apt = new Apt(home, release);
+  apt.run('apt-get', ['update']);
+  const kernel = /Depends: (linux-image-\S+)/.exec(apt.run('apt-cache', ['depends', 'linux-image-686']))?.[1];
+  if (kernel === undefined) throw new GuestUnavailable(`${apt.mirror} has no i386 kernel for ${release}`);
+  const packages = join(home, 'packages');
+  rmSync(packages, { recursive: true, force: true });
+  mkdirSync(packages, { recursive: true });
+  apt.run('apt-get', ['download', kernel, ...PROGRAMS], packages);
+  const unfinished = `${files}.${process.pid}`;
+  for (const name of readdirSync(packages)) {
+    apt.run('dpkg-deb', ['--extract', join(packages, name), unfinished]);
+  }
+  rmSync(packages, { recursive: true });
+  renameSync(unfinished, files);
+  return files;
+}
+
+/** apt with every one of its folders below `home`. */
+class Apt {
+  readonly mirror: string;
+  readonly #config: string;
+
+  constructor(home: string, release: Release) {
+    this.mirror = process.env['BACKPLANE_DEBIAN_MIRROR'] ?? MIRROR;
+    const apt = join(home, 'apt');
+    for (const folder of ['state/lists/partial', 'cache/archives/partial', 'none']) {
+      mkdirSync(join(apt, folder), { recursive: true });
+    }
+    writeFileSync(join(apt, 'sources.list'), `deb [signed-by=${KEYRING}] ${this.mirror} ${release} main\n`);
+    writeFileSync(join(apt, 'status'), '');
+    this.#config = join(apt, 'apt.conf');
+    const settings = {
+      'APT::Architecture': 'i386',
+      'APT::Architectures': 'i386',
+      'APT::Sandbox::User': 'root',
+      'Acquire::Languages': 'none',
+      'Acquire::Retries': '2',
+      'Dir::State': join(apt, 'state'),
+      'Dir::State::status': join(apt, 'status'),
+      'Dir::Cache': join(apt, 'cache'),
+      'Dir::Etc::main': '/dev/null',
+      'Dir::Etc::parts': join(apt, 'none'),
+      'Dir::Etc::preferencesparts': join(apt, 'none'),
+      'Dir::Etc::sourcelist': join(apt, 'sources.list'),
+      'Dir::Etc::sourceparts': join(apt, 'none'),
+    };
+    const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`);
+    writeFileSync(this.#config, lines.join(''));
+  }
+
+  run(program: string, args: string[], cwd: string = root): string {
+    try {
+      return execFileSync(program, args, {
+        cwd,
+        env: { ...process.env, APT_CONFIG: this.#config, LC_ALL: 'C' },
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: TIMEOUT_MS,
+      });
+    } catch (error) {
+      throw new GuestUnavailable(unavailable(program, args, this.mirror, error));
+    }
+  }
+}
+
+function unavailable(program: string, args: string[], mirror: string, error: unknown): string {
+  const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().slice(-600) : '';
+  return [
+    missing
+      ? `${program} is not here: the stock guest is made of Debian's packages, with apt-get and dpkg-deb`
+      : `${program} ${args[0] ?? ''} failed: no packages from ${mirror}`,
+    ...(said === '' ? [] : [said]),
+    `What is needed: apt-get, dpkg-deb, ${KEYRING}, and a way to a mirror of Debian's archive`,
+    '(another one: BACKPLANE_DEBIAN_MIRROR=http://host/debian). Everything is kept in .cache/guest/.',
+  ].join('\n');
+}
