@@ -57,7 +57,7 @@ class Apt {
   readonly #config: string;
 
   constructor(home: string, release: Release) {
-    this.mirror = process.env['BACKPLANE_DEBIAN_MIRROR'] ?? MIRROR;
+    this.mirror = process.env.BACKPLANE_DEBIAN_MIRROR ?? MIRROR;
     const apt = join(home, 'apt');
     for (const folder of ['state/lists/partial', 'cache/archives/partial', 'none']) {
       mkdirSync(join(apt, folder), { recursive: true });
