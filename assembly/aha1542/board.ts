@@ -41,6 +41,8 @@ export class Aha1542 extends Device {
   maxSegments: u32;
   /** ns that the self-test takes. */
   selfTest: u64;
+  /** Non-zero: disks are provisioned fully, and say so. */
+  thickDisks: u32;
 
   /** STATUS_INIT and STATUS_INVDCMD as they stand; the other status bits follow from the rest. */
   latched: u32;

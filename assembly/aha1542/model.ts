@@ -53,6 +53,7 @@ import {
   PROFILE_OPTIONS,
   PROFILE_SEGMENTS,
   PROFILE_SELF_TEST,
+  PROFILE_THICK,
   PROFILE_VERSION,
   STATUS_DF,
   STATUS_IDLE,
@@ -84,6 +85,7 @@ export function create(line: u32): u32 {
   d.lockCode = profileWord(PROFILE_LOCK);
   d.maxSegments = profileWord(PROFILE_SEGMENTS);
   d.selfTest = profileWord(PROFILE_SELF_TEST) * NS_PER_US;
+  d.thickDisks = profileWord(PROFILE_THICK);
   d.freeSlots = u64.MAX_VALUE;
   reset(d, RESET_POWER_ON);
   // The machine has been on for longer than the self-test takes.
@@ -98,6 +100,7 @@ export function attach(d: Aha1542, place: u32, unit: u32, disk: u32): bool {
   if (load<u32>(at) == 0) {
     const created = createUnit();
     if (created == 0) return false;
+    unitAt(created).thick = d.thickDisks;
     store<u32>(at, created);
   }
   pullUnit(d, place, unit);

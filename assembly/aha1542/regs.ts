@@ -165,6 +165,7 @@ export const PROFILE_BIOS_FLAGS = 17;
 export const PROFILE_LOCK = 18;
 export const PROFILE_SEGMENTS = 19;
 export const PROFILE_SELF_TEST = 20;
+export const PROFILE_THICK = 21;
 
 /** The board's own limits: targets, units each, commands that it keeps, ns of a selection timeout. */
 export const TARGETS = 8;

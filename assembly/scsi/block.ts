@@ -130,7 +130,7 @@ export function readCapacity10(t: ScsiTask): void {
   offer(t, DATA_IN, 8);
 }
 
-/** SBC-3 5.16: provisioned thinly (LBPME), and what was deallocated reads as zeroes (LBPRZ). */
+/** SBC-3 5.16: provisioned thinly (LBPME), and what was deallocated reads as zeroes (LBPRZ); or neither. */
 export function readCapacity16(t: ScsiTask): void {
   const cdb = cdbOf(t);
   if ((load<u8>(cdb, 1) & 0x1f) != SA_READ_CAPACITY_16) return invalidField(t);
@@ -140,7 +140,7 @@ export function readCapacity16(t: ScsiTask): void {
   memory.fill(at, 0, 32);
   put64(at, disk.sectors - 1);
   put32(at + 8, (<u32>1) << disk.sectorShift);
-  store<u8>(at, 0xc0, 14);
+  store<u8>(at, unitOf(t).thick != 0 ? 0 : 0xc0, 14);
   offer(t, DATA_IN, min<u32>(get32(cdb + 10), 32));
 }
 

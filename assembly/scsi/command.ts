@@ -19,6 +19,7 @@ import { inquiry, reportLuns } from './inquiry';
 import { startDriveCommand } from './mmc';
 import { takeDriveModeList } from './mmc-mode';
 import { modeSelect, modeSense, takeModeList } from './mode';
+import { reportOpcodes } from './opcodes';
 import {
   ASC_INVALID_CDB_FIELD,
   ASC_INVALID_OPCODE,
@@ -32,6 +33,7 @@ import {
   KEY_UNIT_ATTENTION,
   OP_FORMAT_UNIT,
   OP_INQUIRY,
+  OP_MAINTENANCE_IN,
   OP_MODE_SELECT_6,
   OP_MODE_SELECT_10,
   OP_MODE_SENSE_6,
@@ -138,6 +140,11 @@ export function takeParameters(t: ScsiTask): void {
   }
 }
 
+/** Whether disks know the operation code. */
+export function isCommand(opcode: u32): bool {
+  return classOf(opcode) != 0;
+}
+
 function classOf(opcode: u32): u32 {
   switch (opcode) {
     case OP_INQUIRY:
@@ -155,6 +162,7 @@ function classOf(opcode: u32): u32 {
     case OP_START_STOP_UNIT:
     case OP_SEND_DIAGNOSTIC:
     case OP_PREVENT_ALLOW:
+    case OP_MAINTENANCE_IN:
       return CLASS_UNIT;
     case OP_TEST_UNIT_READY:
     case OP_REZERO_UNIT:
@@ -213,6 +221,8 @@ function startOther(t: ScsiTask, opcode: u32): void {
       return reserveRelease(t);
     case OP_SEND_DIAGNOSTIC:
       return sendDiagnostic(t);
+    case OP_MAINTENANCE_IN:
+      return reportOpcodes(t);
     default: // PREVENT ALLOW MEDIUM REMOVAL: the medium is not removable, so both succeed.
       return;
   }

@@ -141,8 +141,10 @@ function productPage(t: ScsiTask, page: u32): u32 {
       break;
     case VPD_PROVISIONING:
       // UNMAP, WRITE SAME 16 and 10 deallocate, what is deallocated reads as zeroes; thin, SBC-3 6.6.4.
-      store<u8>(at, 0xe4, 5);
-      store<u8>(at, 2, 6);
+      if (unitOf(t).thick == 0) {
+        store<u8>(at, 0xe4, 5);
+        store<u8>(at, 2, 6);
+      }
       bytes = 4;
       break;
     default:

@@ -44,6 +44,7 @@ export const OP_SYNCHRONIZE_CACHE_16 = 0x91;
 export const OP_WRITE_SAME_16 = 0x93;
 export const OP_SERVICE_ACTION_IN_16 = 0x9e;
 export const OP_REPORT_LUNS = 0xa0;
+export const OP_MAINTENANCE_IN = 0xa3;
 export const OP_READ_12 = 0xa8;
 export const OP_WRITE_12 = 0xaa;
 export const OP_WRITE_VERIFY_12 = 0xae;
@@ -52,6 +53,7 @@ export const OP_READ_DEFECT_DATA_12 = 0xb7;
 
 /** Service action of OP_SERVICE_ACTION_IN_16, [2] 5.11. */
 export const SA_READ_CAPACITY_16 = 0x10;
+export const SA_REPORT_OPCODES = 0x0c;
 
 // Bits of command descriptor blocks.
 /** DPO and FUA, byte 1 of the longer reads and writes, [2] 5.6. */

@@ -44,6 +44,8 @@ export class ScsiUnit {
   bus: u32;
   /** Non-zero: a virtual machine's drive, which keeps silent about its reset. */
   virtual: u32;
+  /** Non-zero: like disks of old it says that it is not provisioned thinly, and knows no WRITE SAME and UNMAP. */
+  thick: u32;
 }
 
 /** Physical interface standards (MMC-3, core feature). */

@@ -13,6 +13,7 @@ import {
   PROFILE_PORT,
   PROFILE_SEGMENTS,
   PROFILE_SELF_TEST,
+  PROFILE_THICK,
   PROFILE_VERSION,
   SEGMENTS_MAX,
 } from '../../assembly/aha1542/regs.ts';
@@ -53,6 +54,13 @@ export const aha1542: ControllerDescription = {
       'Segments that one command may have.',
     ),
     selfTestUs: parameter(PROFILE_SELF_TEST, 1, 10_000_000, 50_000, 'Microseconds that the self-test takes.'),
+    thickDisks: parameter(
+      PROFILE_THICK,
+      0,
+      1,
+      0,
+      'Whether disks say that they know no WRITE SAME and UNMAP, as those of the time did not.',
+    ),
   },
   profiles: [aha1542cf, aha1542b],
   line: 11,

@@ -1,6 +1,7 @@
 // A board with disks, driven by hand: ports, mailboxes and CCBs, each byte where the test puts it.
 
 import * as regs from '../../assembly/aha1542/regs.ts';
+import type { Profile } from '../../src/controllers/index.ts';
 import {
   type Controller,
   createMachine,
@@ -44,7 +45,7 @@ export interface Outcome {
 
 export interface BoardOptions extends MachineOptions {
   flavour?: 'debug' | 'release';
-  profile?: string;
+  profile?: string | Profile;
   mailboxes?: number;
   disk?: DiskOptions;
   /** An optical drive, as target 1. */

@@ -2,6 +2,7 @@
 
 import * as regs from '../../assembly/aha1542/regs.ts';
 import * as scsi from '../../assembly/scsi/regs.ts';
+import { findProfile } from '../../src/controllers/index.ts';
 import type { DiskOptions } from '../../src/machine/index.ts';
 import { ascOf, Board, type BoardOptions, DATA, LISTS, type Outcome, pattern } from '../aha1542/board.ts';
 import { assert, suite } from '../run/suite.ts';
@@ -133,10 +134,57 @@ test('protection fields, links and unknown operation codes are refused', async (
   const target = await Target.create();
   assert.equal(target.bad(cdb10(scsi.OP_READ_10, 0, 1, 0x20), 512), INVALID_FIELD);
   assert.equal(target.bad([scsi.OP_INQUIRY, 0, 0, 0, 36, 4], 36), INVALID_FIELD);
-  for (const op of [0x02, 0x3c, 0x4d, 0x5e, 0x5f, 0x7f, 0xa3, 0xc0]) {
+  for (const op of [0x02, 0x3c, 0x4d, 0x5e, 0x5f, 0x7f, 0xa4, 0xc0]) {
     const unknown = [scsi.KEY_ILLEGAL_REQUEST, scsi.ASC_INVALID_OPCODE];
     assert.equal(target.bad([op, ...new Array(15).fill(0)], 16), unknown);
   }
+});
+
+/** REPORT SUPPORTED OPERATION CODES. */
+const opcodes = (options: number, opcode = 0, action = 0): number[] => [
+  scsi.OP_MAINTENANCE_IN,
+  scsi.SA_REPORT_OPCODES,
+  options,
+  opcode,
+  ...be(action, 2),
+  ...be(512, 4),
+  0,
+  0,
+];
+
+test('REPORT SUPPORTED OPERATION CODES: all, one, one with its service action; the commands are known', async () => {
+  const target = await Target.create();
+  const all = target.good(opcodes(0), 512);
+  assert.is(get(all, 0, 4), all.length - 4);
+  const listed = new Map<number, number[]>();
+  for (let at = 4; at < all.length; at += 8) listed.set(all[at] ?? 0, [...all.subarray(at + 2, at + 8)]);
+  assert.equal(listed.get(scsi.OP_READ_10), [0, 0, 0, 0, 0, 10]);
+  assert.equal(listed.get(scsi.OP_WRITE_SAME_16), [0, 0, 0, 0, 0, 16]);
+  assert.equal(listed.get(scsi.OP_SERVICE_ACTION_IN_16), [0, scsi.SA_READ_CAPACITY_16, 0, 1, 0, 16]);
+  assert.is(listed.has(0xa4), false);
+  const read = target.good(opcodes(1, scsi.OP_READ_10), 512);
+  assert.equal([...read.subarray(0, 5), read[13]], [0, 3, 0, 10, scsi.OP_READ_10, 0]);
+  assert.equal([...target.good(opcodes(1, 0xa4), 512)], [0, 1, 0, 0]);
+  assert.equal([...target.good(opcodes(2, scsi.OP_SERVICE_ACTION_IN_16, 0x12), 512)], [0, 1, 0, 0]);
+  const capacity = target.good(opcodes(2, scsi.OP_SERVICE_ACTION_IN_16, scsi.SA_READ_CAPACITY_16), 512);
+  assert.equal([capacity[1], capacity.length], [3, 20]);
+  // Option 1 is for operation codes without service actions, 2 for those with (SPC-3 6.23.1).
+  assert.equal(target.bad(opcodes(1, scsi.OP_SERVICE_ACTION_IN_16), 512), INVALID_FIELD);
+  assert.equal(target.bad(opcodes(2, scsi.OP_READ_10), 512), INVALID_FIELD);
+  assert.equal(target.bad(opcodes(3), 512), INVALID_FIELD);
+});
+
+test("a disk of old, as Linux's aha1542 needs it: not thin, and no WRITE SAME or UNMAP is reported", async () => {
+  const profile = findProfile('aha1542')?.profile;
+  assert.ok(profile);
+  const parameters = { ...profile.parameters, thickDisks: true };
+  const target = await Target.create({}, { profile: { ...profile, parameters } });
+  assert.is(target.good(cdb16(scsi.OP_SERVICE_ACTION_IN_16, 0, 32, scsi.SA_READ_CAPACITY_16), 32)[14], 0);
+  assert.equal([...target.good([scsi.OP_INQUIRY, 1, 0xb2, 0, 255, 0], 255).subarray(4)], [0, 0, 0, 0]);
+  for (const op of [scsi.OP_WRITE_SAME_10, scsi.OP_WRITE_SAME_16, scsi.OP_UNMAP]) {
+    assert.equal([...target.good(opcodes(1, op), 512)], [0, 1, 0, 0]);
+  }
+  assert.is(target.good(opcodes(1, scsi.OP_WRITE_10), 512)[1], 3);
 });
 
 test('power on leaves a unit attention that INQUIRY and REPORT LUNS pass', async () => {
