@@ -1,9 +1,10 @@
 // The SCSI bus: who has it, which phase the target asks for, ATN and ACK; arbitration, selection and reselection in
 // virtual time; the chip's timers (references in chip.ts).
 //
-// Two deviations for software that was only ever run on emulators (SeaBIOS): an instruction that goes for a free bus
-// takes ACK back first, so that a target which has said its last word leaves; and a target answers although SCID
-// says that its id is the chip's own, as it does after a reset.
+// Three deviations for software that was only ever run on emulators (SeaBIOS): an instruction that goes for a free bus
+// takes ACK back first, so that a target which has said its last word leaves; a target answers although SCID says that
+// its id is the chip's own, as it does after a reset; and where STIME0 has the selection timer off, a selection that
+// nobody answers is given up at once instead of never.
 import { cancel, schedule } from '../bus/clock';
 import {
   clearBits,
@@ -234,7 +235,7 @@ export function arbitrated(d: Lsi): void {
     // No target answers, and no initiator a reselection: the chip is alone.
     d.selecting = 1;
     const code = get8(d, LSI_STIME0) & LSI_STIME0_SEL;
-    if (code != 0) schedule(d, EVENT_SELECTION, 0, period(d, code) + SELECTION_ABORT_NS);
+    schedule(d, EVENT_SELECTION, 0, (code != 0 ? period(d, code) : 0) + SELECTION_ABORT_NS);
   }
   d.lowLevel = 0;
   wake(d);

@@ -46,6 +46,9 @@ test('SeaBIOS: a reset that is never taken back, no ATN, a command of 16 bytes, 
     assert.is(seabios(chip, 0, [0, 0, 0, 0, 0, 0], 0, 0), 0);
     assert.is(seabios(chip, 0, readTen(0, 4), DATA + 0x2000, 2048), 0);
     assert.ok(chip.machine.memory.equals(DATA + 0x2000, pattern(2048, 3)));
+    // It looks for all targets without having set a time-out.
+    assert.is(seabios(chip, 1, [0x12, 0, 0, 0, 36, 0], DATA + 0x1000, 36), -1);
+    assert.is(seabios(chip, 0, readTen(0, 4), DATA + 0x3000, 2048), 0);
   }
 });
 
