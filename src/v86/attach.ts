@@ -113,7 +113,10 @@ function boardFor({ controller, profile, irq }: AttachOptions): {
   if (board === undefined) return { ...given, irqs: [] };
   const number = irq ?? (typeof profile === 'object' ? parameterOf(description, board, 'irq') : AHA1542_IRQ);
   const port = typeof profile === 'object' ? parameterOf(description, board, 'port') : AHA1542_PORT;
-  return { profile: { ...board, parameters: { ...board.parameters, irq: number, port } }, irqs: [number] };
+  return {
+    profile: { ...board, parameters: { ...board.parameters, irq: number, port, thickDisks: true } },
+    irqs: [number],
+  };
 }
 
 function ramOf(host: Host): { base: number; bytes: number }[] {

@@ -59,6 +59,8 @@ export interface V86Cpu {
   jit_dirty_cache(from: number, to: number): void;
   device_raise_irq(irq: number): void;
   device_lower_irq(irq: number): void;
+  get_pic_addr_master(): number;
+  get_pic_addr_slave(): number;
   /** `now` in ms; returns in how many ms it wants to be called again at the latest. */
   run_hardware_timers(acpi: number, now: number): number;
   stop_idling(): void;

@@ -8,6 +8,14 @@ const INTERRUPT_FLAG = 0x200;
 const ROUTES_AT = 0x60;
 const PIN_AT = 0x3d;
 
+/** v86's interrupt controllers, as its own saved states know them: inputs that are enabled, inputs that ask. */
+const PIC_BYTES = 13;
+const PIC_ENABLED = 0;
+const PIC_REQUESTS = 3;
+const LINES = 8;
+/** The master's input that the slave is at. */
+const CASCADE = 2;
+
 export class Interrupts {
   readonly #cpu: V86Cpu;
   readonly #flags: () => Int32Array;
@@ -78,6 +86,24 @@ export class Interrupts {
     if (level) this.#cpu.device_raise_irq(irq);
     else this.#cpu.device_lower_irq(irq);
     if (this.#held > 0) flags[0] = before;
+    if (!level) this.#forget(irq);
+  }
+
+  /**
+   * A request that is gone before the CPU took it is none: an input has to stay up until then (8259A, edge triggered
+   * mode). v86 keeps it, and the guest's handler would find nothing to do, which some drivers warn of.
+   */
+  #forget(irq: number): void {
+    const cpu = this.#cpu;
+    const controller = (at: number) => new Uint8Array(cpu.wasm_memory.buffer, at, PIC_BYTES);
+    const master = controller(cpu.get_pic_addr_master());
+    if (irq < LINES) {
+      clearRequest(master, irq);
+      return;
+    }
+    const slave = controller(cpu.get_pic_addr_slave());
+    clearRequest(slave, irq - LINES);
+    if (((slave[PIC_REQUESTS] ?? 0) & (slave[PIC_ENABLED] ?? 0)) === 0) clearRequest(master, CASCADE);
   }
 }
 
@@ -87,4 +113,8 @@ export function routed({ devices: { pci } }: V86Cpu, id: number): number {
   if (space === undefined) return 0;
   const pin = ((space[PIN_AT >> 2] as number) >> 8) & 0xff;
   return pci.isa_bridge_space8[ROUTES_AT + ((pin - 1 + (id >> 3) - 1) & 3)] as number;
+}
+
+function clearRequest(controller: Uint8Array, line: number): void {
+  controller[PIC_REQUESTS] = (controller[PIC_REQUESTS] ?? 0) & ~(1 << line);
 }

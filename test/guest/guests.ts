@@ -11,10 +11,22 @@ export interface GuestDisk {
   /** The device's name, and what stands between it and a partition's number. */
   readonly disk: string;
   readonly infix: string;
+  /** What the driver prints at a warning's level on every board. */
+  readonly says?: readonly RegExp[];
 }
 
+/** Linux's disk driver met the unit attention of a bus reset. */
+const RESET_OCCURRED = /Power-on or device reset occurred/;
+
 export const GUEST_DISKS: readonly GuestDisk[] = [
-  { controller: 'aha1542', driver: 'aha1542', modules: ['aha1542'], disk: 'sda', infix: '' },
+  {
+    controller: 'aha1542',
+    driver: 'aha1542',
+    modules: ['aha1542'],
+    disk: 'sda',
+    infix: '',
+    says: [RESET_OCCURRED],
+  },
   { controller: 'piix-ide', driver: 'ata_piix', modules: ['ata_piix'], disk: 'sda', infix: '' },
   { controller: 'ahci', driver: 'ahci', modules: ['ahci'], disk: 'sda', infix: '' },
   { controller: 'nvme', driver: 'nvme', modules: ['nvme'], disk: 'nvme0n1', infix: 'p' },
@@ -25,7 +37,14 @@ export const GUEST_DISKS: readonly GuestDisk[] = [
     disk: 'vda',
     infix: '',
   },
-  { controller: 'lsi53c895a', driver: 'sym53c8xx', modules: ['sym53c8xx'], disk: 'sda', infix: '' },
+  {
+    controller: 'lsi53c895a',
+    driver: 'sym53c8xx',
+    modules: ['sym53c8xx'],
+    disk: 'sda',
+    infix: '',
+    says: [RESET_OCCURRED, /sym0: .*NVRAM, ID 7, Fast-40, LVD, parity checking/],
+  },
 ];
 
 /** v86's own IDE, when it is there to be compared with. */
