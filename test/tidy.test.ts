@@ -22,6 +22,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   linux: ['drivers', 'kernel', 'machine', 'guard', 'media', 'trace'],
   solaris: ['drivers', 'kernel', 'machine', 'guard', 'media', 'trace'],
   embed: ['controllers', 'machine', 'guard', 'media', 'trace'],
+  v86: ['embed', 'controllers', 'machine', 'guard', 'media', 'trace'],
   fuzz: [
     'scenario',
     'linux',

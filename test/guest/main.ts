@@ -1,131 +1,192 @@
-// `npm run guest`: Debian's stock kernel and its drivers on each of the controllers, in v86.
+// `npm run guest`: Debian's stock kernel with its own drivers on each of the controllers, in v86.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import type { EmbeddedController } from '../../src/embed/index.ts';
-import { attach } from '../../src/v86/index.ts';
-import { type GuestFiles, readGuestFiles, startGuest } from './guest.ts';
-import { GUEST_DISKS, type GuestDisk, V86_IDE } from './guests.ts';
+import { readGuestFiles } from './guest.ts';
+import { GUEST_DISKS, type GuestDisk } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
-import { GuestUnavailable, unpackedPackages } from './packages.ts';
-import { readerProgram } from './reader.ts';
-import { root } from './root.ts';
-import { type Bench, blocksPerSecond, DISK_BYTES, STEPS, StepFailure } from './steps.ts';
+import { GuestUnavailable, type Release, unpackedPackages } from './packages.ts';
+import { type GuestResult, READERS, runGuest, type StepResult } from './run.ts';
 
-const READ4K = { blockBytes: 4096, count: 20_000, span: 8192 };
-const READ1M = { blockBytes: 1 << 20, count: 512, span: 32 };
+const HELP = `Example:
+  npm run guest -- nvme ahci
+  npm run guest -- --json
 
-interface StepResult {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly ms: number;
-  readonly error?: string;
+Boots Debian's i386 kernel in v86 with each of the controllers (default: all six) and has its own driver
+probe, partition, format, copy, verify, meet media errors and reboot. What is downloaded stays in .cache/guest/.
+
+  --json            one array on stdout: [{ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }]
+  --no-speed        without the comparison with v86's own IDE
+  --profile NAME    another profile of the one controller that is named
+  --release NAME    bookworm (Linux 6.1, the default) or bullseye (Linux 5.10)
+  --jobs N          guests at a time, default 1
+  --verbose         what the guests say, on stderr
+
+Controllers: ${GUEST_DISKS.map(({ controller }) => controller).join(' ')}
+`;
+
+class Usage extends Error {}
+
+const RELEASES: readonly Release[] = ['bookworm', 'bullseye'];
+
+function parse() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        verbose: { type: 'boolean', default: false },
+        'no-speed': { type: 'boolean', default: false },
+        profile: { type: 'string' },
+        release: { type: 'string', default: 'bookworm' },
+        jobs: { type: 'string', default: '1' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error));
+  }
 }
-
-interface GuestResult {
-  readonly controller: string;
-  readonly driver: string;
-  readonly ok: boolean;
-  readonly steps: readonly StepResult[];
-  readonly iops4k: number | null;
-  readonly mbps1m: number | null;
-}
-
-const { values: options, positionals: names } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'boolean', default: false }, verbose: { type: 'boolean', default: false } },
-});
 
 async function main(): Promise<number> {
-  const wanted = names.length === 0 ? GUEST_DISKS : names.map(find);
-  const files = unpackedPackages('bookworm');
-  const initramfs = makeInitramfs(files, {
-    drivers: [...new Set(GUEST_DISKS.flatMap(({ modules }) => modules))],
-    programs: { read4k: readerProgram(READ4K), read1m: readerProgram(READ1M) },
-  });
-  const guestFiles = { ...readGuestFiles(files), initramfs };
-  const results: GuestResult[] = [];
-  for (const device of wanted) results.push(await runGuest(device, guestFiles));
+  const { values: options, positionals: names } = parse();
+  if (options.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const devices = names.length === 0 ? [...GUEST_DISKS] : names.map(find);
+  const release = RELEASES.find((name) => name === options.release);
+  if (release === undefined)
+    throw new Usage(`release is ${options.release}; it must be ${RELEASES.join(' or ')}`);
+  const jobs = Number(options.jobs);
+  if (!(Number.isInteger(jobs) && jobs >= 1))
+    throw new Usage(`jobs is ${options.jobs}; it must be a whole number from 1 on`);
+  if (options.profile !== undefined && devices.length !== 1)
+    throw new Usage('--profile wants one controller');
+  const files = unpackedPackages(release);
+  const results =
+    jobs > 1
+      ? await inProcesses(devices, jobs, ['--release', release, ...switches(options)])
+      : await inTurn(devices, files, { ...options, speed: !options['no-speed'] });
   if (options.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+  else process.stdout.write(table(results));
   return results.every(({ ok }) => ok) ? 0 : 1;
+}
+
+function switches(options: {
+  verbose: boolean;
+  'no-speed': boolean;
+  profile?: string | undefined;
+}): string[] {
+  return [
+    ...(options.verbose ? ['--verbose'] : []),
+    ...(options['no-speed'] ? ['--no-speed'] : []),
+    ...(options.profile === undefined ? [] : ['--profile', options.profile]),
+  ];
 }
 
 function find(name: string): GuestDisk {
   const device = GUEST_DISKS.find(({ controller }) => controller === name);
   if (device !== undefined) return device;
-  throw new GuestUnavailable(
-    `no controller is called "${name}": ${GUEST_DISKS.map(({ controller }) => controller).join(' ')}`,
-  );
+  const known = GUEST_DISKS.map(({ controller }) => controller).join(', ');
+  throw new Usage(`no controller is called "${name}"; there are ${known}`);
 }
 
-async function runGuest(device: GuestDisk, files: GuestFiles): Promise<GuestResult> {
-  const steps: StepResult[] = [];
-  let controller: EmbeddedController | null = null;
-  const log = (text: string): void => void (options.verbose && process.stderr.write(text));
-  const started = Date.now();
-  const guest = await startGuest({
-    files,
-    log,
-    prepare: async (emulator) => {
-      controller = await attach(emulator, {
-        controller: device.controller,
-        media: { bytes: DISK_BYTES },
-        wasm: readFileSync(join(root, 'dist/backplane.wasm')),
-      });
-    },
-    v86: device.controller === 'piix-ide' ? {} : { hda: { buffer: new ArrayBuffer(DISK_BYTES) } },
+async function inTurn(
+  devices: readonly GuestDisk[],
+  folder: string,
+  options: { profile?: string | undefined; speed: boolean; verbose: boolean },
+): Promise<GuestResult[]> {
+  const initramfs = makeInitramfs(folder, {
+    drivers: [...new Set(devices.flatMap(({ modules }) => modules)), 'ata_piix'],
+    programs: READERS,
   });
-  const step = async (name: string, work: () => Promise<void>): Promise<boolean> => {
-    const from = name === 'boot' ? started : Date.now();
-    let error: string | undefined;
-    try {
-      await work();
-    } catch (thrown) {
-      error =
-        thrown instanceof StepFailure
-          ? thrown.message
-          : String(thrown instanceof Error ? thrown.stack : thrown);
-    }
-    const ms = Date.now() - from;
-    steps.push({ name, ok: error === undefined, ms, ...(error === undefined ? {} : { error }) });
-    process.stderr.write(
-      `${device.controller}: ${name} ${error === undefined ? 'ok' : 'FAILED'} (${ms} ms)\n${error === undefined ? '' : `${error}\n`}`,
+  const files = { ...readGuestFiles(folder), initramfs };
+  const results: GuestResult[] = [];
+  for (const device of devices) {
+    const done = (step: StepResult): void => void process.stderr.write(progress(device, step));
+    const log = (text: string): void => void (options.verbose && process.stderr.write(text));
+    results.push(
+      await runGuest(device, { files, profile: options.profile, speed: options.speed, log, done }),
     );
-    return error === undefined;
-  };
-  let iops4k: number | null = null;
-  let mbps1m: number | null = null;
-  let ok = await step('boot', async () => void (await guest.waitForShell()));
-  if (controller !== null) {
-    const bench: Bench = { guest, device, controller };
-    for (const { name, run } of STEPS) ok = ok && (await step(name, () => run(bench)));
-    ok =
-      ok &&
-      (await step('speed', async () => {
-        await blocksPerSecond(bench, device.disk, 'read4k', READ4K.count);
-        iops4k = await blocksPerSecond(bench, device.disk, 'read4k', READ4K.count);
-        mbps1m = await blocksPerSecond(bench, device.disk, 'read1m', READ1M.count);
-      }));
-    process.stderr.write(`${device.controller}: iops4k ${iops4k} mbps1m ${mbps1m}\n`);
-    if (device.controller !== 'piix-ide' && ok) {
-      await guest.run(`load ${V86_IDE.driver}; sleep 1`);
-      const disk = device.disk === 'sda' ? 'sdb' : 'sda';
-      await blocksPerSecond(bench, disk, 'read4k', READ4K.count);
-      const iops = await blocksPerSecond(bench, disk, 'read4k', READ4K.count);
-      const mbps = await blocksPerSecond(bench, disk, 'read1m', READ1M.count);
-      process.stderr.write(`v86 IDE: iops4k ${iops} mbps1m ${mbps}\n`);
-    }
   }
-  await guest.close();
-  const { controller: name, driver } = device;
-  return { controller: name, driver, ok, steps, iops4k, mbps1m };
+  return results;
+}
+
+/** Each controller in a process of its own, `jobs` at a time. */
+async function inProcesses(
+  devices: readonly GuestDisk[],
+  jobs: number,
+  flags: readonly string[],
+): Promise<GuestResult[]> {
+  const results: GuestResult[][] = devices.map(() => []);
+  const rest = devices.map(({ controller }, i) => ({ controller, i }));
+  const work = async (): Promise<void> => {
+    for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
+      const { controller, i } = next;
+      results[i] = await inProcess([controller, ...flags, '--json']);
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  return results.flat();
+}
+
+function inProcess(args: readonly string[]): Promise<GuestResult[]> {
+  const child = spawn(process.execPath, [process.argv[1] ?? '', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0 || code === 1) resolve(JSON.parse(output) as GuestResult[]);
+      else reject(new Error(`the guest of ${args[0]} ended with ${code}`));
+    });
+  });
+}
+
+function progress({ controller }: GuestDisk, { name, ok, ms, error }: StepResult): string {
+  const line = `${controller}: ${name} ${ok ? 'ok' : 'FAILED'} (${ms} ms)\n`;
+  return error === undefined ? line : `${line}${error}\n`;
+}
+
+function table(results: readonly GuestResult[]): string {
+  const rows = results.map(({ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }) => [
+    controller,
+    driver,
+    ok ? 'ok' : `failed at ${steps.find((step) => !step.ok)?.name}`,
+    `${(steps.reduce((sum, { ms }) => sum + ms, 0) / 1000).toFixed(0)} s`,
+    rate(iops4k, v86Ide?.iops4k, 'a second'),
+    rate(mbps1m, v86Ide?.mbps1m, 'MiB/s'),
+  ]);
+  const all = [
+    ['controller', 'driver', 'result', 'time', "4 KiB reads (v86's IDE)", "1 MiB reads (v86's IDE)"],
+    ...rows,
+  ];
+  const widths = all[0]?.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length))) ?? [];
+  return all
+    .map(
+      (row) =>
+        `${row
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+function rate(ours: number | null, v86: number | undefined, unit: string): string {
+  if (ours === null) return '-';
+  return v86 === undefined ? `${ours} ${unit}` : `${ours} ${unit}, ${(ours / v86).toFixed(2)} of ${v86}`;
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof GuestUnavailable)) throw error;
+  if (!(error instanceof GuestUnavailable || error instanceof Usage)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 2;
 }

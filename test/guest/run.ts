@@ -1,0 +1,170 @@
+// One controller through all steps, in a machine of its own, and the two rates that are compared with v86's own IDE.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { EmbeddedController } from '../../src/embed/index.ts';
+import { attach } from '../../src/v86/index.ts';
+import { type Guest, type GuestFiles, startGuest } from './guest.ts';
+import { type GuestDisk, V86_IDE } from './guests.ts';
+import { readerProgram } from './reader.ts';
+import { root } from './root.ts';
+import { type Bench, blocksPerSecond, DISK_BYTES, STEPS, StepFailure } from './steps.ts';
+
+const READ4K = { blockBytes: 4096, count: 8000, span: 8192 };
+const READ1M = { blockBytes: 1 << 20, count: 256, span: 32 };
+/** Rounds of a measurement: the first warms up v86's compiler, of the others the best counts. */
+const ROUNDS = 4;
+
+export const READERS = { read4k: readerProgram(READ4K), read1m: readerProgram(READ1M) };
+
+export interface StepResult {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly ms: number;
+  readonly error?: string;
+}
+
+/** 4 KiB blocks at random a second, and MiB a second in blocks of 1 MiB, both read with O_DIRECT. */
+export interface Rates {
+  readonly iops4k: number;
+  readonly mbps1m: number;
+}
+
+export interface GuestResult {
+  readonly controller: string;
+  readonly driver: string;
+  readonly ok: boolean;
+  readonly steps: readonly StepResult[];
+  readonly iops4k: number | null;
+  readonly mbps1m: number | null;
+  /** v86's own IDE in the same boot; for piix-ide, which takes its place, in another. */
+  readonly v86Ide: Rates | null;
+}
+
+export interface RunOptions {
+  readonly files: GuestFiles;
+  readonly profile?: string | undefined;
+  readonly speed: boolean;
+  /** What the guest says, and what step is done. */
+  log(text: string): void;
+  done(step: StepResult): void;
+}
+
+export async function runGuest(device: GuestDisk, options: RunOptions): Promise<GuestResult> {
+  const replaces = device.controller === 'piix-ide';
+  const steps: StepResult[] = [];
+  const step = async <T>(name: string, work: () => Promise<T>): Promise<T | null> => {
+    const from = Date.now();
+    const finish = (error?: string): void => {
+      const result = {
+        name,
+        ok: error === undefined,
+        ms: Date.now() - from,
+        ...(error === undefined ? {} : { error }),
+      };
+      steps.push(result);
+      options.done(result);
+    };
+    try {
+      const value = await work();
+      finish();
+      return value;
+    } catch (error) {
+      finish(
+        error instanceof StepFailure ? error.message : String(error instanceof Error ? error.stack : error),
+      );
+      return null;
+    }
+  };
+  const bench = await step('boot', () => boot(device, options, !replaces));
+  let rates: { ours: Rates; v86Ide: Rates | null } | null = null;
+  if (bench !== null) {
+    for (const { name, run } of STEPS) if (steps.every(({ ok }) => ok)) await step(name, () => run(bench));
+    if (options.speed && steps.every(({ ok }) => ok))
+      rates = await step('speed', () => compare(bench, !replaces));
+    await bench.guest.close();
+  }
+  let v86Ide = rates?.v86Ide ?? null;
+  if (rates !== null && replaces) v86Ide = await step("v86's IDE", () => aloneRates(options));
+  return {
+    controller: device.controller,
+    driver: device.driver,
+    ok: steps.every(({ ok }) => ok),
+    steps,
+    iops4k: rates?.ours.iops4k ?? null,
+    mbps1m: rates?.ours.mbps1m ?? null,
+    v86Ide,
+  };
+}
+
+async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): Promise<Bench> {
+  let controller: EmbeddedController | null = null;
+  const guest = await startGuest({
+    files: options.files,
+    log: (text) => options.log(text),
+    prepare: async (emulator) => {
+      controller = await attach(emulator, {
+        controller: device.controller,
+        media: { bytes: DISK_BYTES },
+        wasm: readFileSync(join(root, 'dist/backplane.wasm')),
+        ...(options.profile === undefined ? {} : { profile: options.profile }),
+      });
+    },
+    v86: withIde ? { hda: { buffer: new ArrayBuffer(DISK_BYTES) } } : {},
+  });
+  await guest.waitForShell();
+  if (controller === null) throw new StepFailure('the machine started without the controller');
+  return { guest, device, controller };
+}
+
+/** Both disks in turn, so that what else the host does falls on both. */
+async function compare(
+  { guest, device }: Bench,
+  withIde: boolean,
+): Promise<{ ours: Rates; v86Ide: Rates | null }> {
+  if (!withIde) return { ours: await bestOf(guest, device.disk), v86Ide: null };
+  const other = device.disk === V86_IDE.disk ? 'sdb' : V86_IDE.disk;
+  await guest.run(
+    `load ${V86_IDE.driver}; for i in $(seq 100); do [ -b /dev/${other} ] && break; usleep 50000; done`,
+  );
+  const all: { ours: Rates; v86Ide: Rates }[] = [];
+  for (let i = 0; i < ROUNDS; i++) {
+    all.push({ ours: await ratesOf(guest, device.disk), v86Ide: await ratesOf(guest, other) });
+  }
+  return { ours: best(all.map(({ ours }) => ours)), v86Ide: best(all.map(({ v86Ide }) => v86Ide)) };
+}
+
+async function aloneRates(options: RunOptions): Promise<Rates> {
+  const guest = await startGuest({
+    files: options.files,
+    log: (text) => options.log(text),
+    v86: { hda: { buffer: new ArrayBuffer(DISK_BYTES) } },
+  });
+  await guest.waitForShell();
+  await guest.run(
+    `load ${V86_IDE.driver}; for i in $(seq 100); do [ -b /dev/${V86_IDE.disk} ] && break; usleep 50000; done`,
+  );
+  const rates = await bestOf(guest, V86_IDE.disk);
+  await guest.close();
+  return rates;
+}
+
+async function bestOf(guest: Guest, disk: string): Promise<Rates> {
+  const all: Rates[] = [];
+  for (let i = 0; i < ROUNDS; i++) all.push(await ratesOf(guest, disk));
+  return best(all);
+}
+
+async function ratesOf(guest: Guest, disk: string): Promise<Rates> {
+  return {
+    iops4k: await blocksPerSecond({ guest }, disk, 'read4k', READ4K.count),
+    mbps1m: await blocksPerSecond({ guest }, disk, 'read1m', READ1M.count),
+  };
+}
+
+function best(all: readonly Rates[]): Rates {
+  return {
+    iops4k: Math.round(Math.max(...all.map(({ iops4k }) => iops4k))),
+    mbps1m: Math.round(Math.max(...all.map(({ mbps1m }) => mbps1m))),
+  };
+}
