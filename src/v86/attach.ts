@@ -88,7 +88,7 @@ function slotFor({ devices: { pci } }: V86Cpu, { controller, slot }: AttachOptio
   if (!(Number.isInteger(slot) && slot >= 0 && slot < SLOTS)) {
     throw new EmbedError(`slot is ${slot}; it must be a whole number from 0 to ${SLOTS - 1}`);
   }
-  const other = pci.devices[slot << 3] as { name?: string } | undefined;
+  const other = pci.devices[slot << 3];
   if (other !== undefined) throw new EmbedError(`slot ${slot} is taken by ${other.name ?? 'another device'}`);
   return slot;
 }

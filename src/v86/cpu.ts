@@ -24,7 +24,7 @@ export type MemoryWrites = ((address: number, value: number) => void)[];
 
 export interface V86Pci {
   /** By bus, device and function: slot × 8 for what we look at. */
-  readonly devices: (object | undefined)[];
+  readonly devices: ({ readonly name?: string; readonly pci_bars?: unknown[] } | undefined)[];
   readonly device_spaces: (Int32Array | undefined)[];
   /** Configuration address register: register, function and device, bus, enable. */
   readonly pci_addr: Uint8Array;

@@ -128,7 +128,7 @@ export class Host {
             `the state was saved without ${guest.key}; it has ${[...controllers.keys()].join(', ') || 'no controller'}`,
           );
       }
-      setState(state);
+      withAllBars(cpu, () => setState(state));
       this.interrupts.restore(asserted);
       for (const guest of this.#guests) guest.restore(controllers.get(guest.key) as Uint8Array);
     };
@@ -144,4 +144,25 @@ function ourPart(part: unknown): OurPart {
   if (!Array.isArray(part) || part[0] !== STATE_NAME) return { asserted: [], controllers: new Map() };
   const [, asserted, controllers] = part as [string, [number, number][], [string, Uint8Array][]];
   return { asserted, controllers: new Map(controllers) };
+}
+
+/**
+ * v86 looks up every BAR that a saved state has a port in, and its own IDE has one in each place, whether there is a
+ * BAR or not: without a hard disk of v86's its states could not be restored. A BAR of no ports is what it gets.
+ */
+function withAllBars({ devices: { pci } }: V86Cpu, work: () => void): void {
+  const filled: { readonly bars: unknown[]; readonly i: number }[] = [];
+  for (const device of pci.devices) {
+    const bars = device?.pci_bars ?? [];
+    for (let i = 0; i < bars.length; i++) {
+      if (bars[i] !== undefined) continue;
+      filled.push({ bars, i });
+      bars[i] = { size: 0, original_bar: 0, entries: [] };
+    }
+  }
+  try {
+    work();
+  } finally {
+    for (const { bars, i } of filled) bars[i] = undefined;
+  }
 }

@@ -8,6 +8,8 @@ import { root } from './root.ts';
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
+/** A guest that is stuck; a loaded machine takes a minute for what otherwise takes seconds. */
+const TIMEOUT_MS = 600_000;
 /** Nobody presses keys; acpiphp would remove PCI devices (v86 has no slots to plug into). */
 const COMMAND_LINE =
   'console=ttyS0 quiet tsc=reliable mitigations=off random.trust_cpu=on acpiphp.disable=1 panic=-1';
@@ -79,7 +81,7 @@ export class Guest {
   }
 
   /** Runs a line of shell in the guest. */
-  async run(command: string, timeoutMs = 120_000): Promise<CommandResult> {
+  async run(command: string, timeoutMs = TIMEOUT_MS): Promise<CommandResult> {
     const mark = ++this.#count;
     this.emulator.serial0_send(
       `echo @begin ${mark}; ( ${command} ) 2>&1 < /dev/null; echo "@end ${mark} $?"\n`,
@@ -89,7 +91,7 @@ export class Guest {
     return { status: Number(found[2]), output: (found[1] ?? '').replaceAll('\r', '') };
   }
 
-  waitForShell(timeoutMs = 120_000): Promise<unknown> {
+  waitForShell(timeoutMs = TIMEOUT_MS): Promise<unknown> {
     return this.until(/@ready\r?\n/, timeoutMs);
   }
 
