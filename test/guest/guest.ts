@@ -7,11 +7,13 @@ import { cpuOf, currentView } from '../../src/v86/cpu.ts';
 import { root } from './root.ts';
 
 const MIB = 2 ** 20;
+export const MEMORY_BYTES = 256 * MIB;
 const PAGE = 4096;
+const HARD_DISK_FIRST: number = 0x132;
 /** A guest that is stuck; a loaded machine takes a minute for what otherwise takes seconds. */
 const TIMEOUT_MS = 600_000;
 /** Nobody presses keys; acpiphp would remove PCI devices (v86 has no slots to plug into). */
-const COMMAND_LINE =
+export const COMMAND_LINE =
   'console=ttyS0 quiet tsc=reliable mitigations=off random.trust_cpu=on acpiphp.disable=1 panic=-1';
 
 export interface GuestFiles {
@@ -25,8 +27,8 @@ export interface GuestOptions {
   readonly files: GuestFiles;
   /** Called when the machine is there and has not executed an instruction. */
   readonly prepare?: (emulator: V86) => Promise<void>;
-  readonly append?: string;
-  readonly memoryBytes?: number;
+  /** The BIOS loads the kernel from a disk that prepare() attached (boot-disk.ts). */
+  readonly fromDisk?: boolean;
   readonly v86?: Partial<V86Options>;
   /** Everything that the guest says. */
   readonly log?: (text: string) => void;
@@ -105,13 +107,13 @@ export function startGuest(options: GuestOptions): Promise<Guest> {
   const { kernel, initramfs, bios, vgaBios } = options.files;
   const emulator = new V86({
     wasm_path: join(root, 'node_modules/v86/build/v86.wasm'),
-    memory_size: options.memoryBytes ?? 256 * MIB,
+    memory_size: MEMORY_BYTES,
     vga_memory_size: 2 * MIB,
     bios: { buffer: copy(bios) },
     vga_bios: { buffer: copy(vgaBios) },
-    bzimage: { buffer: copy(kernel) },
-    initrd: { buffer: copy(initramfs) },
-    cmdline: `${COMMAND_LINE} ${options.append ?? ''}`,
+    ...(options.fromDisk === true
+      ? { boot_order: HARD_DISK_FIRST }
+      : { bzimage: { buffer: copy(kernel) }, initrd: { buffer: copy(initramfs) }, cmdline: COMMAND_LINE }),
     disable_keyboard: true,
     disable_mouse: true,
     disable_speaker: true,
@@ -122,7 +124,7 @@ export function startGuest(options: GuestOptions): Promise<Guest> {
   const guest = new Guest(emulator, options.log ?? (() => {}));
   return new Promise((resolve) => {
     emulator.add_listener('emulator-ready', () => {
-      keepImageOverReboots(emulator);
+      if (options.fromDisk !== true) keepImageOverReboots(emulator);
       void Promise.resolve(options.prepare?.(emulator)).then(async () => {
         await emulator.run();
         resolve(guest);

@@ -11,6 +11,8 @@ export interface GuestDisk {
   /** The device's name, and what stands between it and a partition's number. */
   readonly disk: string;
   readonly infix: string;
+  /** Whether SeaBIOS has a driver, too, and boots from the disk. */
+  readonly bios: boolean;
   /** What the driver prints at a warning's level on every board. */
   readonly says?: readonly RegExp[];
 }
@@ -25,17 +27,19 @@ export const GUEST_DISKS: readonly GuestDisk[] = [
     modules: ['aha1542'],
     disk: 'sda',
     infix: '',
+    bios: false,
     says: [RESET_OCCURRED],
   },
-  { controller: 'piix-ide', driver: 'ata_piix', modules: ['ata_piix'], disk: 'sda', infix: '' },
-  { controller: 'ahci', driver: 'ahci', modules: ['ahci'], disk: 'sda', infix: '' },
-  { controller: 'nvme', driver: 'nvme', modules: ['nvme'], disk: 'nvme0n1', infix: 'p' },
+  { controller: 'piix-ide', driver: 'ata_piix', modules: ['ata_piix'], disk: 'sda', infix: '', bios: true },
+  { controller: 'ahci', driver: 'ahci', modules: ['ahci'], disk: 'sda', infix: '', bios: true },
+  { controller: 'nvme', driver: 'nvme', modules: ['nvme'], disk: 'nvme0n1', infix: 'p', bios: true },
   {
     controller: 'virtio-blk',
     driver: 'virtio_blk',
     modules: ['virtio_pci', 'virtio_blk'],
     disk: 'vda',
     infix: '',
+    bios: true,
   },
   {
     controller: 'lsi53c895a',
@@ -43,6 +47,7 @@ export const GUEST_DISKS: readonly GuestDisk[] = [
     modules: ['sym53c8xx'],
     disk: 'sda',
     infix: '',
+    bios: true,
     says: [RESET_OCCURRED, /sym0: .*NVRAM, ID 7, Fast-40, LVD, parity checking/],
   },
 ];

@@ -2,9 +2,11 @@
 
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { readGuestFiles } from './guest.ts';
+import { findProfile } from '../../src/controllers/index.ts';
+import { MEMORY_BYTES, readGuestFiles } from './guest.ts';
 import { GUEST_DISKS, type GuestDisk } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
+import { runNarrow } from './narrow.ts';
 import { GuestUnavailable, type Release, unpackedPackages } from './packages.ts';
 import { type GuestResult, READERS, runGuest, type StepResult } from './run.ts';
 
@@ -17,7 +19,8 @@ probe, partition, format, copy, verify, meet media errors and reboot. What is do
 
   --json            one array on stdout: [{ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }]
   --no-speed        without the comparison with v86's own IDE
-  --profile NAME    another profile of the one controller that is named
+  --profile NAME    another profile of the one controller that is named; of one with too few address lines for
+                    the guest's memory (ahci-26lines, nvme-26lines) the guard's findings are shown
   --release NAME    bookworm (Linux 6.1, the default) or bullseye (Linux 5.10)
   --jobs N          guests at a time, default 1
   --verbose         what the guests say, on stderr
@@ -106,11 +109,16 @@ async function inTurn(
   for (const device of devices) {
     const done = (step: StepResult): void => void process.stderr.write(progress(device, step));
     const log = (text: string): void => void (options.verbose && process.stderr.write(text));
-    results.push(
-      await runGuest(device, { files, profile: options.profile, speed: options.speed, log, done }),
-    );
+    const run = isNarrow(options.profile) ? runNarrow : runGuest;
+    results.push(await run(device, { files, profile: options.profile, speed: options.speed, log, done }));
   }
   return results;
+}
+
+/** Whether a board of that profile does not reach all of the guest's memory. */
+function isNarrow(name: string | undefined): boolean {
+  const lines = name === undefined ? undefined : findProfile(name)?.profile.addressBits;
+  return lines !== undefined && lines < Math.log2(MEMORY_BYTES);
 }
 
 /** Each controller in a process of its own, `jobs` at a time. */

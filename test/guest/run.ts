@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EmbeddedController } from '../../src/embed/index.ts';
 import { attach } from '../../src/v86/index.ts';
-import { type Guest, type GuestFiles, startGuest } from './guest.ts';
+import { bootableImage } from './boot-disk.ts';
+import { COMMAND_LINE, type Guest, type GuestFiles, startGuest } from './guest.ts';
 import { type GuestDisk, V86_IDE } from './guests.ts';
 import { readerProgram } from './reader.ts';
 import { root } from './root.ts';
@@ -14,6 +15,8 @@ const READ4K = { blockBytes: 4096, count: 8000, span: 8192 };
 const READ1M = { blockBytes: 1 << 20, count: 256, span: 32 };
 /** Rounds of a measurement: the first warms up v86's compiler, of the others the best counts. */
 const ROUNDS = 4;
+/** A word on the command line of a kernel that came from the disk. */
+const FROM_DISK = 'backplane.from=disk';
 
 export const READERS = { read4k: readerProgram(READ4K), read1m: readerProgram(READ1M) };
 
@@ -39,6 +42,8 @@ export interface GuestResult {
   readonly mbps1m: number | null;
   /** v86's own IDE in the same boot; for piix-ide, which takes its place, in another. */
   readonly v86Ide: Rates | null;
+  /** Of a board that is narrower than it claims: what the guard found. */
+  readonly findings?: readonly string[];
 }
 
 export interface RunOptions {
@@ -50,54 +55,62 @@ export interface RunOptions {
   done(step: StepResult): void;
 }
 
+/** Runs steps, one after the other, and keeps how they went. */
+export function runSteps(options: Pick<RunOptions, 'done'>) {
+  const results: StepResult[] = [];
+  return {
+    results,
+    get ok(): boolean {
+      return results.every(({ ok }) => ok);
+    },
+    /** What the step comes to; null when it failed. */
+    async run<T>(name: string, work: () => Promise<T>): Promise<T | null> {
+      const from = Date.now();
+      let value: T | null = null;
+      let error: string | undefined;
+      try {
+        value = await work();
+      } catch (thrown) {
+        error =
+          thrown instanceof StepFailure
+            ? thrown.message
+            : String(thrown instanceof Error ? thrown.stack : thrown);
+      }
+      const ms = Date.now() - from;
+      const result = error === undefined ? { name, ok: true, ms } : { name, ok: false, ms, error };
+      results.push(result);
+      options.done(result);
+      return value;
+    },
+  };
+}
+
 export async function runGuest(device: GuestDisk, options: RunOptions): Promise<GuestResult> {
   const replaces = device.controller === 'piix-ide';
-  const steps: StepResult[] = [];
-  const step = async <T>(name: string, work: () => Promise<T>): Promise<T | null> => {
-    const from = Date.now();
-    const finish = (error?: string): void => {
-      const result = {
-        name,
-        ok: error === undefined,
-        ms: Date.now() - from,
-        ...(error === undefined ? {} : { error }),
-      };
-      steps.push(result);
-      options.done(result);
-    };
-    try {
-      const value = await work();
-      finish();
-      return value;
-    } catch (error) {
-      finish(
-        error instanceof StepFailure ? error.message : String(error instanceof Error ? error.stack : error),
-      );
-      return null;
-    }
-  };
-  const bench = await step('boot', () => boot(device, options, !replaces));
+  const steps = runSteps(options);
   let rates: { ours: Rates; v86Ide: Rates | null } | null = null;
+  const bench = await steps.run('boot', () => boot(device, options, !replaces));
   if (bench !== null) {
-    for (const { name, run } of STEPS) if (steps.every(({ ok }) => ok)) await step(name, () => run(bench));
-    if (options.speed && steps.every(({ ok }) => ok))
-      rates = await step('speed', () => compare(bench, !replaces));
+    for (const { name, run } of STEPS) if (steps.ok) await steps.run(name, () => run(bench));
+    if (options.speed && steps.ok) rates = await steps.run('speed', () => compare(bench, !replaces));
     await bench.guest.close();
   }
+  if (device.bios && steps.ok) await steps.run('the BIOS boots from it', () => bootFromDisk(device, options));
   let v86Ide = rates?.v86Ide ?? null;
-  if (rates !== null && replaces) v86Ide = await step("v86's IDE", () => aloneRates(options));
+  if (rates !== null && replaces) v86Ide = await steps.run("v86's IDE", () => aloneRates(options));
   return {
     controller: device.controller,
     driver: device.driver,
-    ok: steps.every(({ ok }) => ok),
-    steps,
+    ok: steps.ok,
+    steps: steps.results,
     iops4k: rates?.ours.iops4k ?? null,
     mbps1m: rates?.ours.mbps1m ?? null,
     v86Ide,
   };
 }
 
-async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): Promise<Bench> {
+/** A guest at its shell, with the controller in it. */
+export async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): Promise<Bench> {
   let controller: EmbeddedController | null = null;
   const guest = await startGuest({
     files: options.files,
@@ -106,7 +119,7 @@ async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): P
       controller = await attach(emulator, {
         controller: device.controller,
         media: { bytes: DISK_BYTES },
-        wasm: readFileSync(join(root, 'dist/backplane.wasm')),
+        wasm: hardware(),
         ...(options.profile === undefined ? {} : { profile: options.profile }),
       });
     },
@@ -115,6 +128,25 @@ async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): P
   await guest.waitForShell();
   if (controller === null) throw new StepFailure('the machine started without the controller');
   return { guest, device, controller };
+}
+
+/** SeaBIOS loads kernel and initramfs through the controller. */
+async function bootFromDisk(device: GuestDisk, options: RunOptions): Promise<void> {
+  const commandLine = `${COMMAND_LINE} ${FROM_DISK}`;
+  const image = bootableImage(DISK_BYTES, { ...options.files, commandLine });
+  const guest = await startGuest({
+    files: options.files,
+    fromDisk: true,
+    log: (text) => options.log(text),
+    prepare: async (emulator) => {
+      const media = { bytes: DISK_BYTES, content: image };
+      await attach(emulator, { controller: device.controller, media, wasm: hardware() });
+    },
+  });
+  await guest.waitForShell();
+  const { output } = await guest.run('cat /proc/cmdline');
+  if (!output.includes(FROM_DISK)) throw new StepFailure(`it has another command line: ${output}`);
+  await guest.close();
 }
 
 /** Both disks in turn, so that what else the host does falls on both. */
@@ -167,4 +199,8 @@ function best(all: readonly Rates[]): Rates {
     iops4k: Math.round(Math.max(...all.map(({ iops4k }) => iops4k))),
     mbps1m: Math.round(Math.max(...all.map(({ mbps1m }) => mbps1m))),
   };
+}
+
+function hardware(): Uint8Array {
+  return readFileSync(join(root, 'dist/backplane.wasm'));
 }
