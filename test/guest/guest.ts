@@ -122,13 +122,15 @@ export function startGuest(options: GuestOptions): Promise<Guest> {
     ...options.v86,
   });
   const guest = new Guest(emulator, options.log ?? (() => {}));
-  return new Promise((resolve) => {
-    emulator.add_listener('emulator-ready', () => {
+  return new Promise((resolve, reject) => {
+    const start = async (): Promise<Guest> => {
       if (options.fromDisk !== true) keepImageOverReboots(emulator);
-      void Promise.resolve(options.prepare?.(emulator)).then(async () => {
-        await emulator.run();
-        resolve(guest);
-      });
+      await options.prepare?.(emulator);
+      await emulator.run();
+      return guest;
+    };
+    emulator.add_listener('emulator-ready', () => {
+      start().then(resolve, reject);
     });
   });
 }
