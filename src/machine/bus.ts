@@ -47,6 +47,8 @@ export class Bus {
   readonly #fixed: { readonly controller: Controller; readonly ports: PortRange }[] = [];
   readonly #slots = new Map<number, PciSlot>();
   #configAddress = 0;
+  /** What a load reads in each byte where nothing is: all ones as on most boards. */
+  emptyByte = 0xff;
 
   constructor(memory: PhysMem) {
     this.#memory = memory;
@@ -76,6 +78,14 @@ export class Bus {
       this.#fixed.push({ controller, ports });
     }
     if (slot >= 0) this.#slots.set(slot, { controller, bars: controller.bars() });
+  }
+
+  /** Takes a controller off the bus. The machine calls this. */
+  remove(controller: Controller): void {
+    const slot = this.slotOf(controller);
+    if (slot >= 0) this.#slots.delete(slot);
+    for (let i = this.#fixed.length - 1; i >= 0; i--)
+      if (this.#fixed[i]?.controller === controller) this.#fixed.splice(i, 1);
   }
 
   /** The controller at a PCI slot. */
@@ -134,7 +144,7 @@ export class Bus {
       for (let i = 0; i < size; i++) this.writePort((port + i) % PORTS, 1, (value >>> (8 * i)) & 0xff);
   }
 
-  /** A load of the CPU: RAM, else the registers that decode the address, else all ones. */
+  /** A load of the CPU: RAM, else the registers that decode the address, else `emptyByte`. */
   readMemory(address: number, size: AccessSize): number {
     const memory = this.#memory;
     if (memory.isRam(address, size)) {
@@ -143,7 +153,7 @@ export class Bus {
     }
     const hit = memory.isRam(address) ? null : this.#memoryAt(address);
     if (hit !== null && hit.at + size <= hit.bytes) return readRegister(hit, size);
-    if (size === 1) return 0xff;
+    if (size === 1) return this.emptyByte;
     return joinBytes(size, (i) => this.readMemory(address + i, 1));
   }
 

@@ -237,6 +237,20 @@ export class Machine {
     return controller;
   }
 
+  /**
+   * Takes a PCI controller out of the running machine: it stops where it is, its disks are free for others, and nothing
+   * decodes its addresses any more. It keeps its memory and its place in `controllers`.
+   */
+  removeController(controller: Controller): void {
+    controller.reset('power-on');
+    for (const place of [...controller.disks.keys()]) {
+      const [number = 0, unit = 0] = place.split('.').map(Number);
+      controller.detachDisk(number, unit);
+    }
+    this.bus.remove(controller);
+    this.#shape = null;
+  }
+
   /** Adds a disk; Controller.attach() puts it somewhere. Throws MachineError for a bad size. */
   addDisk(options: DiskOptions): Disk {
     checkTexts(options);
@@ -534,11 +548,12 @@ export class Machine {
       );
     }
     if (medium !== null) {
-      if (bytes < disk.bytes)
+      if (bytes < disk.bytes && medium.shrink === undefined)
         throw new MachineError(`${medium.name} can only grow, from ${disk.bytes} bytes`);
       if (medium.bytes < bytes && medium.grow === undefined)
         throw new MachineError(`${medium.name} cannot grow`);
       if (medium.bytes < bytes) medium.grow?.(bytes);
+      if (bytes < disk.bytes) medium.shrink?.(bytes);
     }
     const sectors = bytes / sectorBytes;
     const done = this.#hw.resizeDisk(disk.offset, (sectors % 2 ** 32) | 0, Math.floor(sectors / 2 ** 32));

@@ -151,7 +151,8 @@ class PackedState implements ContentState {
 /** The sections, in memory of their own: whoever owns `given` may change it afterwards. */
 function unpack(given: Uint8Array): Uint8Array[] {
   if (given.length < HEAD_WORDS * 4 || given.length % 4 !== 0) throw damaged('it is too short');
-  const bytes = given.slice();
+  // A copy, of whatever is given: slice() of a Buffer is none.
+  const bytes = new Uint8Array(given);
   const view = new Uint32Array(bytes.buffer);
   if (view[0] !== MAGIC) throw new SnapshotError('these bytes are not a snapshot');
   if (view[1] !== VERSION) {

@@ -19,6 +19,8 @@ export interface MediumShape {
   readonly content?: MediumContent | undefined;
   /** Makes it `bytes` bytes long, more than it was; the new ones are zeroes. Without it the size is fixed. */
   grow?(bytes: number): void;
+  /** Makes it shorter. Without it a disk over it keeps its bytes. */
+  shrink?(bytes: number): void;
 }
 
 /** Buffers are views of RAM itself: they are valid during the call only. Errors are thrown. */

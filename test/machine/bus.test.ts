@@ -69,6 +69,33 @@ test('slots are given out from 4 on, or as asked; nobody has one twice', async (
   }
 });
 
+test('a controller that is removed decodes nothing, drives no line, and leaves its disks to others', async () => {
+  const { machine, ahci, config, setConfig } = await pc();
+  const { bus } = machine;
+  const disk = machine.addDisk({ bytes: 512 });
+  ahci.attach(disk, 0);
+  const base = config(4, ABAR);
+  assert.is.not(bus.readMemory(base + VERSION, 4), 0xffffffff);
+  machine.removeController(ahci);
+  assert.equal([config(4, 0), bus.readMemory(base + VERSION, 4)], [0xffffffff, 0xffffffff]);
+  assert.equal([bus.slotOf(ahci), ahci.disks.size, machine.irqLines], [-1, 0, 0]);
+  const next = machine.addController({ kind: 'ahci', slot: 4 });
+  next.attach(disk, 0);
+  setConfig(4, ABAR, base);
+  assert.is.not(bus.readMemory(base + VERSION, 4), 0xffffffff);
+  const board = machine.addController({ kind: 'aha1542' });
+  assert.is.not(bus.readPort(0x330 + PORT_STATUS, 1), 0xff);
+  machine.removeController(board);
+  assert.is(bus.readPort(0x330 + PORT_STATUS, 1), 0xff);
+});
+
+test('where nothing is, memory reads as the machine says', async () => {
+  const { machine } = await pc();
+  assert.is(machine.bus.readMemory(0xd0000001, 4), 0xffffffff);
+  machine.bus.emptyByte = 0;
+  assert.is(machine.bus.readMemory(0xd0000001, 4), 0);
+});
+
 test('configuration mechanism #1 names bus, device, function and register', async () => {
   const { machine, ahci, config } = await pc();
   const { bus } = machine;

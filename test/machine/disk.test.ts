@@ -156,6 +156,12 @@ test('a medium of the host grows where it can', async () => {
     const { grow: _, ...fixed } = asyncMedium(ramMedium(512));
     const { disk } = await machineWith('ahci', { medium: { ...fixed, bytes: 512 } });
     assert.throws(() => disk.resize(1024), /cannot grow/);
+    const short = ramMedium(64 * KIB);
+    const shrunk: number[] = [];
+    const shrinks = Object.assign(short, { shrink: (bytes: number) => void shrunk.push(bytes) });
+    const { disk: shorter } = await machineWith('ahci', { medium: shrinks });
+    shorter.resize(32 * KIB);
+    assert.equal([shrunk, shorter.bytes], [[32 * KIB], 32 * KIB]);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -139,6 +139,15 @@ test('SNAP-07 bytes and back are the same snapshot', async () => {
   assert.equal(again.toBytes(), snapshot.toBytes());
 });
 
+test('SNAP-07 bytes may lie in the middle of a longer buffer', async () => {
+  const machine = await createMachine({ ram: 'small', guard: false });
+  const bytes = machine.save().toBytes();
+  const longer = Buffer.alloc(bytes.length + 7);
+  longer.set(bytes, 3);
+  const read = Snapshot.fromBytes(longer.subarray(3, 3 + bytes.length));
+  assert.is(Buffer.compare(read.toBytes(), bytes), 0);
+});
+
 test('SNAP-08 a snapshot of another build says what differs', async () => {
   const machine = await bigMachine();
   const { parts } = machine.save();
