@@ -23,6 +23,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   solaris: ['drivers', 'kernel', 'machine', 'guard', 'media', 'trace'],
   embed: ['controllers', 'machine', 'guard', 'media', 'trace'],
   v86: ['embed', 'controllers', 'machine', 'guard', 'media', 'trace'],
+  qtest: ['controllers', 'machine', 'guard', 'media', 'trace'],
   fuzz: [
     'scenario',
     'linux',
@@ -37,6 +38,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   ],
   scenario: ['linux', 'solaris', 'drivers', 'kernel', 'controllers', 'machine', 'guard', 'media', 'trace'],
   cli: [
+    'qtest',
     'scenario',
     'fuzz',
     'embed',

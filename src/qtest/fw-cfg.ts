@@ -1,0 +1,68 @@
+// The firmware configuration device: a list of items that firmware selects by number and reads byte by byte. Clients
+// ask it for the size of RAM.
+
+const PORT_SELECT = 0x510;
+const PORT_DATA = 0x511;
+
+/** Item numbers (the fw_cfg interface specification). */
+const ITEM_SIGNATURE = 0x00;
+const ITEM_FEATURES = 0x01;
+const ITEM_RAM_BYTES = 0x03;
+const ITEM_CPUS = 0x05;
+const ITEM_CPUS_MAX = 0x0f;
+const ITEM_FILES = 0x19;
+
+export interface FwCfgState {
+  readonly item: number;
+  readonly offset: number;
+}
+
+export class FwCfg {
+  readonly #items: ReadonlyMap<number, Uint8Array>;
+  #item = 0;
+  #offset = 0;
+
+  constructor(ramBytes: number) {
+    const number = (bytes: number, value: number): Uint8Array =>
+      Uint8Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) % 256);
+    this.#items = new Map([
+      [ITEM_SIGNATURE, new TextEncoder().encode('QEMU')],
+      [ITEM_FEATURES, number(4, 1)],
+      [ITEM_RAM_BYTES, number(8, ramBytes)],
+      [ITEM_CPUS, number(2, 1)],
+      [ITEM_CPUS_MAX, number(2, 1)],
+      [ITEM_FILES, number(4, 0)],
+    ]);
+  }
+
+  /** Whether the port is one of the device's two. */
+  static decodes(port: number): boolean {
+    return port === PORT_SELECT || port === PORT_DATA;
+  }
+
+  /** A read of one byte. Behind an item's end, and of an item that is not there, it is 0. */
+  read(port: number): number {
+    if (port !== PORT_DATA) return 0;
+    return this.#items.get(this.#item)?.[this.#offset++] ?? 0;
+  }
+
+  /** Selects an item: a write of two bytes to the first port. What else is written changes nothing. */
+  write(port: number, size: number, value: number): void {
+    if (port !== PORT_SELECT || size !== 2) return;
+    this.#item = value;
+    this.#offset = 0;
+  }
+
+  reset(): void {
+    this.state = { item: 0, offset: 0 };
+  }
+
+  get state(): FwCfgState {
+    return { item: this.#item, offset: this.#offset };
+  }
+
+  set state({ item, offset }: FwCfgState) {
+    this.#item = item;
+    this.#offset = offset;
+  }
+}

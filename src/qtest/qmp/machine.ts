@@ -1,0 +1,104 @@
+// Commands of QMP about the machine as a whole: its state, reset, migration, devices.
+
+import { QtestError } from '../errors.ts';
+import { runHuman } from '../hmp.ts';
+import { flattenOptions } from '../options.ts';
+import { After, type Command, flag, type Json, optional, QMP_VERSION, text } from './command.ts';
+
+/** Fields as the schema of version 7.2 has them: clients refuse others. */
+const MACHINES: Json = [
+  machine('none', { cpus: 1 }),
+  machine('pc', { isDefault: true, alias: 'pc-i440fx-7.2' }),
+  machine('q35', { alias: 'pc-q35-7.2' }),
+];
+
+function machine(name: string, options: { cpus?: number; isDefault?: boolean; alias?: string }): Json {
+  const { cpus = 255, isDefault = false, alias } = options;
+  return {
+    name,
+    ...(alias === undefined ? {} : { alias }),
+    ...(isDefault ? { 'is-default': true } : {}),
+    'cpu-max': cpus,
+    'hotpluggable-cpus': false,
+    'numa-mem-supported': false,
+    deprecated: false,
+  };
+}
+
+export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
+  'query-version': { run: () => QMP_VERSION },
+  'query-commands': { run: (host) => host.commandNames().map((name) => ({ name })) },
+  'query-name': { run: () => ({}) },
+  'query-kvm': { run: () => ({ enabled: false, present: false }) },
+  'query-target': { run: () => ({ arch: 'x86_64' }) },
+  'query-machines': { run: () => MACHINES },
+  'query-cpus-fast': { run: () => [] },
+  'query-iothreads': { run: () => [] },
+  'query-memory-size-summary': { run: ({ system }) => ({ 'base-memory': system.line.ramBytes }) },
+  'query-status': {
+    run: ({ system }) => ({ running: system.running, singlestep: false, status: system.state }),
+  },
+  stop: {
+    run: ({ system }) => {
+      system.stop();
+    },
+  },
+  cont: {
+    run: ({ system }) => {
+      if (system.state === 'inmigrate') throw new QtestError('Guest is waiting for an incoming migration');
+      if (system.state === 'postmigrate')
+        throw new QtestError('the machine and its images are with another process since they were migrated');
+      system.resume();
+    },
+  },
+  system_reset: { run: ({ system }) => new After(() => system.reset(false, 'host-qmp-system-reset')) },
+  system_powerdown: { run: ({ system }) => new After(() => system.listener.event('POWERDOWN')) },
+  quit: {
+    run: (host) =>
+      new After(() => {
+        host.system.listener.event('SHUTDOWN', { guest: false, reason: 'host-qmp-quit' });
+        host.quit();
+      }),
+  },
+  migrate: {
+    arguments: { uri: 'str', '*blk': 'bool', '*inc': 'bool', '*detach': 'bool', '*resume': 'bool' },
+    run: (host, args) => {
+      if (flag(args, 'blk') || flag(args, 'inc'))
+        throw new QtestError('disks are not migrated: both sides open the same images');
+      host.migrate(text(args, 'uri'));
+    },
+  },
+  'migrate-incoming': {
+    arguments: { uri: 'str' },
+    run: (host, args) => {
+      if (host.system.state !== 'inmigrate')
+        throw new QtestError("'-incoming' was not specified on the command line");
+      host.listenIncoming(text(args, 'uri'));
+    },
+  },
+  'query-migrate': {
+    run: ({ migration }) => ({
+      ...(migration === null ? {} : { status: migration.status }),
+      ...(migration?.error == null ? {} : { 'error-desc': migration.error }),
+    }),
+  },
+  'migrate-set-capabilities': { arguments: { capabilities: 'any' }, run: () => {} },
+  'query-migrate-capabilities': { run: () => [] },
+  'migrate-set-parameters': { arguments: { '*': 'any' }, run: () => {} },
+  device_add: {
+    arguments: { driver: 'str', '*': 'any' },
+    run: ({ system }, args) => {
+      system.plug(flattenOptions(args, 'device_add'));
+    },
+  },
+  device_del: {
+    arguments: { id: 'str' },
+    run: ({ system }, args) => {
+      system.unplug(text(args, 'id'));
+    },
+  },
+  'human-monitor-command': {
+    arguments: { 'command-line': 'str', '*cpu-index': 'int' },
+    run: (host, args) => runHuman(host, optional(args, 'command-line') ?? ''),
+  },
+};
