@@ -52,7 +52,7 @@ const steps = {
     async make() {
       const esbuild = await import('esbuild');
       const modules = await bundle(esbuild, present(libraryEntries()), { platform: 'neutral' });
-      const cli = await bundle(esbuild, present({ cli: 'src/cli/main.ts' }), {
+      const cli = await bundle(esbuild, present({ cli: 'src/cli/main.ts', system: 'src/cli/system.ts' }), {
         platform: 'node',
         chunkNames: 'cli-[hash]',
         // Bundled CommonJS packages call require for Node's own modules.

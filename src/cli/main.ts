@@ -10,6 +10,7 @@ import { compare, DEFAULT_OPERATIONS } from './compare.ts';
 import { listControllers } from './controllers.ts';
 import { DriverFailure } from './driver.ts';
 import { EXIT_FAULT, EXIT_FINE, EXIT_FOUND, EXIT_USAGE, UsageError } from './errors.ts';
+import { addQtest } from './qtest.ts';
 import { run } from './run.ts';
 import { addScripts } from './scripts.ts';
 import { oneLine } from './style.ts';
@@ -39,6 +40,7 @@ function program(): Command {
     });
   addCompare(root);
   addScripts(root);
+  addQtest(root);
   for (const command of allCommands(root)) {
     command.exitOverride().configureOutput({ outputError: () => undefined });
   }
