@@ -35,7 +35,7 @@ const [master, ide, table, tableCookie] = [new Space(), new Space(), new Space()
 // ---- the driver
 
 const [dip, mutex, queue] = [new S.DevInfo(controller, 'xx'), new S.KmutexIntr(), [] as Job[]];
-const [len, num, cookie] = [new S.Pointer<number>(), new S.Pointer<number>(), new S.DdiDmaCookie()];
+const [len, num, dma] = [new S.Pointer<number>(), new S.Pointer<number>(), new S.Pointer<S.DdiDmaHandle>()];
 /** A buf that is bound, its window and where that begins. The first of the queue is with the hardware. */
 type Job = { bp: S.Buf; handle: S.Pointer<S.DdiDmaHandle>; window: number; offset: S.Pointer<number> };
 
@@ -45,11 +45,12 @@ function program({ bp, handle, offset }: Job): void {
   const last = sol.ddi_dma_ncookies(handle.deref) - 1;
   let bytes = 0;
   for (let i = 0; i <= last; i++) {
-    const { dmac_address, dmac_size } = sol.ddi_dma_cookie_get(handle.deref, i) ?? cookie;
+    const { dmac_address, dmac_size } = sol.ddi_dma_cookie_get(handle.deref, i) ?? tableCookie;
     table.put32(8 * i, dmac_address);
     table.put32(8 * i + 4, (dmac_size & 0xffff) | (i === last ? LAST_ENTRY : 0));
     bytes += dmac_size;
   }
+  sol.ddi_dma_sync(dma.deref, 0, 0, S.DDI_DMA_SYNC_FORDEV);
   master.put32(BM_TABLE, tableCookie.dmac_address);
   ide.put8(DEVICE, 0xe0 | (block >> 24));
   ide.put8(COUNT, bytes / 512);
@@ -66,7 +67,7 @@ function xx_intr(): number {
   master.put8(BM_COMMAND, 0);
   const error = (ide.get8(STATUS) & ERR) !== 0 ? S.EIO : 0; // now the drive drops its line
   master.put8(BM_STATUS, BM_INTR);
-  const more = error === 0 && sol.ddi_dma_getwin(handle.deref, ++job.window, offset, len, cookie, num) === 0;
+  const more = error === 0 && sol.ddi_dma_getwin(handle.deref, ++job.window, offset, len, null, null) === 0;
   if (!more) queue.shift();
   if (queue[0] !== undefined) program(queue[0]);
   sol.mutex_exit(mutex);
@@ -93,7 +94,7 @@ function* xx_ioctl(dev: number, cmd: number, arg: number, mode: number): Sleeps<
     const job: Job = { bp, handle: new S.Pointer(), window: 0, offset: new S.Pointer() };
     const flags = S.DDI_DMA_PARTIAL | (way === S.B_READ ? S.DDI_DMA_READ : S.DDI_DMA_WRITE);
     yield* sol.ddi_dma_alloc_handle(dip, attr, S.DDI_DMA_SLEEP, null, job.handle);
-    yield* sol.ddi_dma_buf_bind_handle(job.handle.deref, bp, flags, S.DDI_DMA_SLEEP, null, cookie, num);
+    yield* sol.ddi_dma_buf_bind_handle(job.handle.deref, bp, flags, S.DDI_DMA_SLEEP, null, null, null);
     sol.mutex_enter(mutex);
     if (queue.push(job) === 1) program(job);
     sol.mutex_exit(mutex);
@@ -111,11 +112,10 @@ function* xx_ioctl(dev: number, cmd: number, arg: number, mode: number): Sleeps<
 }
 
 function* xx_attach(): Sleeps<number> {
-  const handle = new S.Pointer<S.DdiDmaHandle>();
   for (const [i, s] of [master, ide].entries()) sol.ddi_regs_map_setup(dip, i + 1, s.at, 0, 0, null, s.acc);
-  yield* sol.ddi_dma_alloc_handle(dip, attr, S.DDI_DMA_SLEEP, null, handle);
-  yield* sol.ddi_dma_mem_alloc(handle.deref, 64, null, 0, S.DDI_DMA_SLEEP, null, table.at, len, table.acc);
-  const [h, way, kaddr] = [handle.deref, S.DDI_DMA_WRITE, table.at.deref];
+  yield* sol.ddi_dma_alloc_handle(dip, attr, S.DDI_DMA_SLEEP, null, dma);
+  yield* sol.ddi_dma_mem_alloc(dma.deref, 64, null, 0, S.DDI_DMA_SLEEP, null, table.at, len, table.acc);
+  const [h, way, kaddr] = [dma.deref, S.DDI_DMA_WRITE, table.at.deref];
   yield* sol.ddi_dma_addr_bind_handle(h, null, kaddr, 64, way, S.DDI_DMA_SLEEP, null, tableCookie, num);
   sol.ddi_get_iblock_cookie(dip, 0, num);
   sol.mutex_init(mutex, 'xx', S.MUTEX_DRIVER, num.value);

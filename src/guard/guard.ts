@@ -61,6 +61,8 @@ export interface Mapping {
   readonly where: string;
   /** Virtual time in ns. */
   readonly since: number;
+  /** It ended because its pages were unlocked under it: who uses it now breaks `use-after-unlock`. */
+  readonly unlocked?: true;
 }
 
 /** One mistake, with how often it was seen at the same place. */
@@ -217,14 +219,17 @@ export class Guard {
     return handle;
   }
 
-  /** Ends a mapping; accesses from now on are too late. Unknown handles are ignored. */
-  unmap(handle: number): void {
+  /**
+   * Ends a mapping; accesses from now on are too late. Unknown handles are ignored. `unlocked`: it ends because nobody
+   * keeps its pages in place any more.
+   */
+  unmap(handle: number, unlocked = false): void {
     const mapping = this.#live.get(handle);
     if (mapping === undefined) return;
     this.#state = null;
     this.#port.guardUnmap(mapping.slot);
     this.#live.delete(handle);
-    this.#ended[handle % REMEMBERED] = mapping;
+    this.#ended[handle % REMEMBERED] = unlocked ? { ...mapping, unlocked } : mapping;
   }
 
   /** Whether the device has written through a live mapping. */
@@ -343,7 +348,6 @@ export class Guard {
   }
 
   #decode(at: number): Finding {
-    const rule = HARDWARE_RULES.get(this.#word(at + FINDING_AT_RULE)) ?? 'dev-hole';
     const id = this.#word(at + FINDING_AT_DEVICE);
     const device = this.#names.get(id) ?? `device ${id}`;
     const address = this.#wide(at + FINDING_AT_ADDRESS);
@@ -351,6 +355,8 @@ export class Guard {
     const length = this.#word(at + FINDING_AT_BYTES);
     const direction = ACCESSES[this.#word(at + FINDING_AT_DIRECTION)] ?? null;
     const mapping = this.mapping(this.#word(at + FINDING_AT_MAPPING));
+    const seen = HARDWARE_RULES.get(this.#word(at + FINDING_AT_RULE)) ?? 'dev-hole';
+    const rule = seen === 'dev-after-unmap' && mapping?.unlocked === true ? 'use-after-unlock' : seen;
     const other = this.#word(at + FINDING_AT_OTHER);
     return {
       rule,

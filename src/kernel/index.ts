@@ -2,6 +2,7 @@
 
 export * from './base.ts';
 export * from './cpu.ts';
+export { endOf, type Owned, Owners } from './dma-owner.ts';
 export * from './errno.ts';
 export * from './errors.ts';
 export * from './failure-plan.ts';

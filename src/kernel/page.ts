@@ -80,6 +80,8 @@ export class Page {
   private: unknown = null;
   /** How often Solaris's as_pagelock() holds it; each comes with a reference. */
   locks = 0;
+  /** How many of these are for writing. */
+  writeLocks = 0;
   /** Of a head: 2^order pages belong together. */
   order = 0;
   readonly zone: ZoneName;

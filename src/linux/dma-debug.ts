@@ -4,10 +4,9 @@
 
 import { hex } from '../guard/guard.ts';
 import type { Mapping, Rule } from '../guard/index.ts';
-import { PAGE_SIZE, type Page, PG_reserved } from '../kernel/index.ts';
+import { endOf, Owners, PAGE_SIZE, type Page, PG_reserved } from '../kernel/index.ts';
 import { type Device, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from './device.ts';
-import { ACCESS, type Entry, endOf, firstPfn, lastPfn, lineOf, type MappingCall } from './dma-entry.ts';
-import { Owners } from './dma-owner.ts';
+import { ACCESS, type Entry, firstPfn, lastPfn, lineOf, type MappingCall } from './dma-entry.ts';
 import type { Linux } from './kernel.ts';
 import type { PinDebug } from './pin-debug.ts';
 import type { Scatterlist } from './scatterlist.ts';
@@ -29,7 +28,9 @@ export function createDmaDebug(k: Linux) {
   /** Mappings of all devices by the page that they touch: number of the page of their memory. */
   const pages = new Map<number, Entry[]>();
   /** Null: nobody looks at what the CPU touches. */
-  const owners = guard.watchesOwners ? new Owners(k, pages, mappingOf) : null;
+  const owners = guard.watchesOwners
+    ? new Owners<Entry>({ machine: k.machine, allocator: k.allocator, mappingOf }, pages)
+    : null;
 
   /** The device that was asked about last. */
   let lastDevice: Device | null = null;
@@ -101,10 +102,13 @@ export function createDmaDebug(k: Linux) {
       nents,
       checked,
       device: dev.name,
+      access,
+      writeFirst: false,
       cpuFrom: 0,
       cpuTo: 0,
       staleFrom: 0,
       staleTo: 0,
+      wrote: false,
       told: 0,
     };
     beginningAt(dev, call.address).push(entry);

@@ -1,7 +1,7 @@
 // A mapping as dma-debug.ts keeps it.
 
 import type { Access } from '../guard/index.ts';
-import { PAGE_SIZE } from '../kernel/index.ts';
+import { endOf, type Owned, PAGE_SIZE } from '../kernel/index.ts';
 
 /** Bytes of a line of the CPU's cache. */
 export const CACHE_LINE = 64;
@@ -24,27 +24,14 @@ export interface MappingCall {
 }
 
 /** A mapping that is alive. */
-export interface Entry extends MappingCall {
-  readonly handle: number;
-  /** Name of the device. */
-  readonly device: string;
+export interface Entry extends MappingCall, Owned {
+  readonly cpu: number;
+  readonly address: number;
+  readonly size: number;
   /** Entries of the whole scatter list, as given to dma_map_sg(); 0 for the others. */
   readonly nents: number;
   /** Whether somebody asked dma_mapping_error() about it; always so for what cannot be asked about. */
   checked: boolean;
-  /** Physical addresses of what was synced for the CPU, first byte and the one behind the last; none: equal. */
-  cpuFrom: number;
-  cpuTo: number;
-  /** What the CPU has written of that and not synced for the device. */
-  staleFrom: number;
-  staleTo: number;
-  /** Mistakes of the CPU that were told already: bits of what it did. */
-  told: number;
-}
-
-/** Bytes behind the last one of the memory. */
-export function endOf(entry: Entry): number {
-  return entry.cpu + entry.size;
 }
 
 /** Numbers of the pages that its cache lines are in. */

@@ -59,7 +59,7 @@ export class PhysMem {
   #hooked = false;
   /** How often each page of the module's memory is watched; null while nobody watches. */
   #watched: Uint16Array | null = null;
-  #touch: TouchWatch | null = null;
+  readonly #touches: TouchWatch[] = [];
   readonly #dirty: DirtyPages;
   /** Its flags: a store that meets no clean page has nothing to say. */
   readonly #flags: Uint8Array;
@@ -83,13 +83,13 @@ export class PhysMem {
 
   /** What onAccess() of the machine has installed or taken away counts from now on. The machine calls this. */
   accessChanged(): void {
-    this.#hooked = this.#access.run !== null || this.#touch !== null;
+    this.#hooked = this.#access.run !== null || this.#watched !== null;
   }
 
-  /** Has `touch` told of every access to a page that watchPages() has been asked to watch. */
-  watchTouches(touch: TouchWatch | null): void {
-    this.#touch = touch;
-    this.#watched = touch === null ? null : new Uint16Array(this.#flags.length);
+  /** Has `touch` told, too, of every access to a page that watchPages() has been asked to watch. */
+  watchTouches(touch: TouchWatch): void {
+    this.#touches.push(touch);
+    this.#watched ??= new Uint16Array(this.#flags.length);
     this.accessChanged();
   }
 
@@ -317,7 +317,7 @@ export class PhysMem {
     const last = (at + length - 1) >>> PAGE_SHIFT;
     for (let page = at >>> PAGE_SHIFT; page <= last; page++) {
       if (watched[page] === 0) continue;
-      this.#touch?.(address, length, write);
+      for (const touch of this.#touches) touch(address, length, write);
       return;
     }
   }

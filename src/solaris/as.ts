@@ -262,7 +262,10 @@ export function createAs(k: Solaris) {
   }
 
   function record(as: AddressSpace | KernelMap, lock: PageLock): void {
-    for (const page of lock.pages) page.locks++;
+    for (const page of lock.pages) {
+      page.locks++;
+      if (lock.rw === S_WRITE) page.writeLocks++;
+    }
     const held = locks.get(as);
     if (held === undefined) locks.set(as, [lock]);
     else held.push(lock);
@@ -335,6 +338,7 @@ export function createAs(k: Solaris) {
       for (const page of pages) {
         if (as !== null) page.flags |= PG_referenced;
         if (as !== null && rw === S_WRITE) k.locks.setDirty(page);
+        if (rw === S_WRITE) page.writeLocks--;
         if (--page.locks === 0) last.push(page);
       }
       if (last.length > 0) k.onPagesUnlocked?.(last);

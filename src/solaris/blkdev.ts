@@ -162,7 +162,7 @@ export function createBlkdev(k: Solaris) {
       rule: 'map-leak',
       message: `${dip.controller.name}: ${left.length} bindings left, the first by ${first.binding?.kind}`,
       device: dip.controller.name,
-      mapping: guard.mapping(first.binding?.guarded[0] ?? 0),
+      mapping: first.binding === null ? null : (k.dmaGuard?.mappingOf(first.binding) ?? null),
     });
     for (const handle of left) k.dma.ddi_dma_unbind_handle(handle);
   }

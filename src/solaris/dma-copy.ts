@@ -1,9 +1,8 @@
-// The copy buffer of a binding, and its current window: what is copied when, and what the guard is told.
+// The copy buffer of a binding, and its current window: what is copied when.
 
-import { type Access, hex } from '../guard/index.ts';
 import type { Page } from '../kernel/index.ts';
 import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
-import { DDI_DMA_RDWR, DDI_DMA_READ, type DmaLimits } from './dma-attr.ts';
+import type { DmaLimits } from './dma-attr.ts';
 import { DIRECT, type Run } from './dma-plan.ts';
 import { type Binding, type DdiDmaHandle, WindowCookie } from './dma-struct.ts';
 import { traceWindow } from './dma-trace.ts';
@@ -100,8 +99,10 @@ export function copyWindow(
 }
 
 function move(k: Solaris, memory: number, copy: number, bytes: number, toDevice: boolean): void {
+  k.dmaGuard?.copying(true);
   if (toDevice) k.memory.copy(copy, memory, bytes);
   else k.memory.copy(memory, copy, bytes);
+  k.dmaGuard?.copying(false);
 }
 
 /** Copies all of the current window. */
@@ -111,15 +112,16 @@ export function copyAll(k: Solaris, binding: Binding, toDevice: boolean): void {
 }
 
 /** UMEM-07: the memory was unlocked under the binding. */
-function noteUnlocked(k: Solaris, { unlocked, kind }: Binding, memory: number): void {
+function noteUnlocked(k: Solaris, binding: Binding, memory: number): void {
   const pfn = Math.floor(memory / PAGE_SIZE);
-  if (unlocked?.has(pfn) !== true) return;
-  k.warnings.warn('UMEM-07', `page 0x${pfn.toString(16)} is copied after it was unlocked`, kind);
+  if (binding.unlocked?.has(pfn) !== true) return;
+  k.warnings.warn('UMEM-07', `page 0x${pfn.toString(16)} is copied after it was unlocked`, binding.kind);
+  k.dmaGuard?.copied(binding, pfn);
 }
 
 /** Makes a window the current one, whose memory the device may now use. */
 export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding, index: number): void {
-  releaseWindow(k, binding);
+  k.dmaGuard?.release(binding);
   binding.current = index;
   binding.cursor = 1;
   const runs = binding.window?.runs ?? [];
@@ -129,74 +131,22 @@ export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding,
     cookies[i] = new WindowCookie(i, addressOf(run, binding.copies), run.bytes);
   }
   binding.cookies = cookies;
-  const { guard, tracer } = k.machine;
   const { controller } = handle.dip;
-  if (tracer.enabled) traceWindow(k, binding, controller.name);
-  if (!guard.enabled) return;
-  const reach = 2 ** Math.min(controller.profile.addressBits, 53);
-  const direction = accessOf(binding);
-  binding.guarded = binding.cookies.map(({ dmac_laddress: address, dmac_size: bytes }) => {
-    const id = guard.map(controller, address, bytes, direction, binding.kind, binding.where);
-    if (address + bytes > reach) {
-      guard.report({
-        rule: 'map-mask',
-        message: `${binding.kind} gave ${bytes} bytes at ${hex(address)}, which ${controller.name} does not reach`,
-        device: controller.name,
-        address,
-        length: bytes,
-        direction,
-        mapping: guard.mapping(id),
-      });
-    }
-    return id;
-  });
+  if (k.machine.tracer.enabled) traceWindow(k, binding, controller.name);
+  k.dmaGuard?.take(binding, controller);
 }
 
-/** From now on the device has no business in the current window. */
-export function releaseWindow(k: Solaris, binding: Binding): void {
-  for (const id of binding.guarded) k.machine.guard.unmap(id);
-  binding.guarded = [];
-}
-
-/**
- * UMEM-07: pages are unlocked while they are bound. That is the mistake; from now on the guard knows that the device must
- * leave them alone.
- */
-export function unlockUnder(
-  k: Solaris,
-  handle: DdiDmaHandle,
-  binding: Binding,
-  pages: readonly Page[],
-): void {
-  const { guard } = k.machine;
+/** UMEM-07: pages are unlocked while they are bound, which stops nobody. */
+export function unlockUnder(k: Solaris, binding: Binding, pages: readonly Page[]): void {
   for (const { pfn } of pages) {
     const bound = binding.windows.some(({ runs }) => runs.some((run) => covers(run, pfn)));
     if (!bound) continue;
     binding.unlocked ??= new Set();
     binding.unlocked.add(pfn);
-    const { name } = handle.dip.controller;
-    const address = pfn * PAGE_SIZE;
-    guard.report({
-      rule: 'free-mapped',
-      message: `${name}: the page at ${hex(address)} was unlocked before ddi_dma_unbind_handle()`,
-      device: name,
-      address,
-      length: PAGE_SIZE,
-      direction: accessOf(binding),
-      mapping: guard.mapping(binding.guarded[0] ?? 0),
-    });
-    binding.window?.runs.forEach((run, i) => {
-      if (run.slot === DIRECT && covers(run, pfn)) guard.unmap(binding.guarded[i] ?? 0);
-    });
+    k.dmaGuard?.unlocked(binding, pfn);
   }
 }
 
 function covers({ phys, bytes }: Run, pfn: number): boolean {
   return phys < (pfn + 1) * PAGE_SIZE && phys + bytes > pfn * PAGE_SIZE;
-}
-
-/** What the device may do with the memory. */
-export function accessOf({ direction }: Binding): Access {
-  if ((direction & DDI_DMA_RDWR) === DDI_DMA_RDWR) return 'both';
-  return (direction & DDI_DMA_READ) !== 0 ? 'write' : 'read';
 }

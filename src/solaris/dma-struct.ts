@@ -53,8 +53,8 @@ export interface KernelRange {
 export class Binding {
   /** Bytes of the object. */
   readonly bytes: number;
-  /** DDI_DMA_READ | DDI_DMA_WRITE as the caller said. */
-  readonly direction: number;
+  /** DDI_DMA_READ | DDI_DMA_WRITE and the others as the caller said. */
+  readonly flags: number;
   /** Name of the function that bound, and of the place where, for the guard. */
   readonly kind: string;
   readonly where: string;
@@ -71,14 +71,12 @@ export class Binding {
   cookies: readonly WindowCookie[] = [];
   /** The cookie that ddi_dma_nextcookie() gives next. */
   cursor = 1;
-  /** The guard's handles of the current window's cookies. */
-  guarded: readonly number[] = [];
-  /** Frames of the object that were unlocked since; null: none. */
-  unlocked: Set<number> | null = null;
+  /** Frames of the object that were unlocked since, or before it was bound; null: none. */
+  unlocked: Set<number> | null;
 
-  constructor(init: Omit<Binding, 'current' | 'cookies' | 'cursor' | 'guarded' | 'unlocked' | 'window'>) {
+  constructor(init: Omit<Binding, 'current' | 'cookies' | 'cursor' | 'window'>) {
     this.bytes = init.bytes;
-    this.direction = init.direction;
+    this.flags = init.flags;
     this.kind = init.kind;
     this.where = init.where;
     this.buf = init.buf;
@@ -87,6 +85,7 @@ export class Binding {
     this.partial = init.partial;
     this.windows = init.windows;
     this.copies = init.copies;
+    this.unlocked = init.unlocked;
   }
 
   /** The current window; an object of no bytes has none. */

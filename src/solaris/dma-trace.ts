@@ -10,7 +10,7 @@ import type { Solaris } from './kernel.ts';
 /** Memory is bound: each of its pages, with what the device is given for it, if it is a buf's; and what it took. */
 export function traceBind(k: Solaris, binding: Binding, device: string): void {
   const { tracer } = k.machine;
-  const { buf, windows, copies, bytes, direction } = binding;
+  const { buf, windows, copies, bytes, flags } = binding;
   if (buf !== null) {
     const own = buf.b_proc !== null || (buf.b_flags & B_PAGEIO) !== 0;
     eachPage(binding, (page, piece, slot) => {
@@ -19,8 +19,8 @@ export function traceBind(k: Solaris, binding: Binding, device: string): void {
       tracer.emit('page_use', null, { page, device_page: copy?.phys ?? page, bytes: piece, kind });
     });
   }
-  const both = (direction & DDI_DMA_RDWR) === DDI_DMA_RDWR;
-  const way = (direction & DDI_DMA_READ) !== 0 ? 'from device' : 'to device';
+  const both = (flags & DDI_DMA_RDWR) === DDI_DMA_RDWR;
+  const way = (flags & DDI_DMA_READ) !== 0 ? 'from device' : 'to device';
   tracer.emit('dma_bind', device, {
     bytes,
     windows: windows.length,

@@ -13,7 +13,8 @@ import {
   DDI_FAILURE,
   DDI_SUCCESS,
 } from './dma-attr.ts';
-import { accessOf, copyAll, copyWindow, selectWindow } from './dma-copy.ts';
+import { copyAll, copyWindow, selectWindow } from './dma-copy.ts';
+import { accessOf } from './dma-guard.ts';
 import type { WindowPlan } from './dma-plan.ts';
 import {
   type Binding,
@@ -35,15 +36,15 @@ export function createDmaWindow(k: Solaris) {
       message: `${handle.dip.controller.name}: ddi_dma_sync of a ${binding.kind}: ${what}`,
       device: handle.dip.controller.name,
       direction: accessOf(binding),
-      mapping: guard.mapping(binding.guarded[0] ?? 0),
+      mapping: k.dmaGuard?.mappingOf(binding) ?? null,
     });
   }
 
   /** SYNC-05: which way the bytes go; null when the mapping does not serve that side. */
-  function towardsDevice(type: number, direction: number): boolean | null {
-    if (type === DDI_DMA_SYNC_FORDEV) return (direction & DDI_DMA_WRITE) !== 0 ? true : null;
+  function towardsDevice(type: number, flags: number): boolean | null {
+    if (type === DDI_DMA_SYNC_FORDEV) return (flags & DDI_DMA_WRITE) !== 0 ? true : null;
     const forCpu = type === DDI_DMA_SYNC_FORCPU || type === DDI_DMA_SYNC_FORKERNEL;
-    return forCpu && (direction & DDI_DMA_READ) !== 0 ? false : null;
+    return forCpu && (flags & DDI_DMA_READ) !== 0 ? false : null;
   }
 
   /** SYNC-03, SYNC-04: the bytes of the object that are meant; null when they are not all in the window. */
@@ -83,12 +84,12 @@ export function createDmaWindow(k: Solaris) {
       const binding = mustBound(handle, 'WIN-21', 'ddi_dma_getwin');
       const window = binding.windows[win];
       if (binding.fast || window === undefined) return DDI_FAILURE;
-      if ((binding.direction & DDI_DMA_READ) !== 0) copyAll(k, binding, false);
+      if ((binding.flags & DDI_DMA_READ) !== 0) copyAll(k, binding, false);
       selectWindow(k, handle, binding, win);
       offp.value = window.offset;
       lenp.value = window.bytes;
       giveCookies(binding, cookiep, countp);
-      if ((binding.direction & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
+      if ((binding.flags & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
       return DDI_SUCCESS;
     },
 
@@ -138,12 +139,14 @@ export function createDmaWindow(k: Solaris) {
      */
     ddi_dma_sync(handle: DdiDmaHandle, off: number, len: number, type: number): number {
       const binding = mustBound(handle, 'sync-unmapped', 'ddi_dma_sync');
-      const { window, direction } = binding;
+      const { window, flags } = binding;
       if (window === null) return DDI_SUCCESS;
       const range = rangeOf(window, off, len);
-      const toDevice = towardsDevice(type, direction);
+      const toDevice = towardsDevice(type, flags);
       if (toDevice === null) report(handle, binding, 'sync-direction', `type ${type}`);
       if (range === null) report(handle, binding, 'sync-range', `${len} bytes at offset ${off}`);
+      if (toDevice !== null && range !== null)
+        k.dmaGuard?.synced(binding, range.start, range.bytes, !toDevice);
       if (!window.bounced) return DDI_SUCCESS;
       if (toDevice === null || range === null) return DDI_FAILURE;
       copyWindow(k, binding, range.start, range.bytes, toDevice);

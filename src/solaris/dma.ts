@@ -27,15 +27,7 @@ import {
   limitsOf,
 } from './dma-attr.ts';
 import { CallbackList } from './dma-callback.ts';
-import {
-  copyAll,
-  givePages,
-  releaseWindow,
-  selectWindow,
-  takePages,
-  unlockUnder,
-  waitPages,
-} from './dma-copy.ts';
+import { copyAll, givePages, selectWindow, takePages, unlockUnder, waitPages } from './dma-copy.ts';
 import { buildWindows, CookieFormer, FoldTest, type Run, type WindowPlan } from './dma-plan.ts';
 import {
   Binding,
@@ -70,6 +62,8 @@ interface DmaObject {
   readonly bytes: number;
   readonly buf: Buf | null;
   readonly kernel: KernelRange | null;
+  /** Frames of it that were locked once, and are not any more; null: none. */
+  readonly unlocked: Set<number> | null;
   readonly kind: string;
   readonly where: string;
 }
@@ -103,7 +97,7 @@ export function createDma(k: Solaris) {
   k.onPagesUnlocked = (pages) => {
     for (const handle of bound) {
       const { binding } = handle;
-      if (binding !== null && binding.kernel === null) unlockUnder(k, handle, binding, pages);
+      if (binding !== null && binding.kernel === null) unlockUnder(k, binding, pages);
     }
   };
 
@@ -173,6 +167,19 @@ export function createDma(k: Solaris) {
     k.warnings.warn('BIND-05', 'memory that nobody locked is bound', driver);
   }
 
+  /** UMEM-07: pages of a buf's list that were unlocked before it is bound. */
+  function unlockedOf({ b_flags, b_shadow }: Buf, end: number): Set<number> | null {
+    if ((b_flags & B_SHADOW) === 0 || (b_flags & B_PAGEIO) !== 0) return null;
+    let unlocked: Set<number> | null = null;
+    for (let i = 0; i * PAGE_SIZE < end; i++) {
+      const page = b_shadow?.page(i) ?? null;
+      if (page === null || page.locks > 0) continue;
+      unlocked ??= new Set();
+      unlocked.add(page.pfn);
+    }
+    return unlocked;
+  }
+
   /** BIND-04: where the pages of a buf are. */
   function bufPages(bp: Buf, driver: string): (i: number) => number {
     const { b_addr } = bp.b_un;
@@ -230,16 +237,15 @@ export function createDma(k: Solaris) {
     copies: readonly Page[],
   ): number {
     const { handle, object, flags, cookiep, countp } = call;
-    const { bytes, kind, where, buf, kernel } = object;
-    const direction = flags & DDI_DMA_RDWR;
-    const init = { bytes, kind, where, buf, kernel, direction, fast, partial, windows, copies };
+    const { bytes, kind, where, buf, kernel, unlocked } = object;
+    const init = { bytes, kind, where, buf, kernel, unlocked, flags, fast, partial, windows, copies };
     const binding = new Binding(init);
     handle.binding = binding;
     bound.add(handle);
     if (buf !== null) buf.bindings++;
     if (k.machine.tracer.enabled) traceBind(k, binding, handle.dip.controller.name);
     selectWindow(k, handle, binding, 0);
-    if ((direction & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
+    if ((flags & DDI_DMA_WRITE) !== 0) copyAll(k, binding, true);
     giveCookies(binding, cookiep, countp);
     return partial ? DDI_DMA_PARTIAL_MAP : DDI_DMA_MAPPED;
   }
@@ -334,7 +340,8 @@ export function createDma(k: Solaris) {
       noteMistakes(handle, bp, flags);
       const offset = bp.b_un.b_addr & PAGE_MASK;
       const made = cookiesOf(handle.limits, offset, bytes, kind, bufPages(bp, handle.dip.driver));
-      const object = { runs: made.runs, wanted: made.slots, bytes, buf: bp, kernel: null, kind, where };
+      const [unlocked, kernel] = [unlockedOf(bp, offset + bytes), null];
+      const object = { runs: made.runs, wanted: made.slots, bytes, buf: bp, kernel, unlocked, kind, where };
       return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
     },
 
@@ -364,7 +371,8 @@ export function createDma(k: Solaris) {
       const pages = addressPfn(as, addr - offset, handle.dip.driver);
       const made = cookiesOf(handle.limits, offset, bytes, kind, pages);
       const kernel = as === null ? { start: addr, end: addr + bytes } : null;
-      const object = { runs: made.runs, wanted: made.slots, bytes, buf: null, kernel, kind, where };
+      const unlocked = null;
+      const object = { runs: made.runs, wanted: made.slots, bytes, buf: null, kernel, unlocked, kind, where };
       return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
     },
 
@@ -375,8 +383,8 @@ export function createDma(k: Solaris) {
      */
     ddi_dma_unbind_handle(handle: DdiDmaHandle): number {
       const binding = mustBound(handle, 'UNB-02', 'ddi_dma_unbind_handle');
-      if ((binding.direction & DDI_DMA_READ) !== 0) copyAll(k, binding, false);
-      releaseWindow(k, binding);
+      if ((binding.flags & DDI_DMA_READ) !== 0) copyAll(k, binding, false);
+      k.dmaGuard?.release(binding);
       givePages(k, binding.copies);
       if (binding.buf !== null) binding.buf.bindings--;
       handle.binding = null;

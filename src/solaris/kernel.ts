@@ -29,6 +29,7 @@ import { createDdi } from './ddi.ts';
 import { createDisksort } from './disksort.ts';
 import { createDma } from './dma.ts';
 import { createDmaFault } from './dma-fault.ts';
+import { DmaGuard } from './dma-guard.ts';
 import { createDmaMem } from './dma-mem.ts';
 import { createDmaWindow } from './dma-window.ts';
 import { createIntr } from './intr.ts';
@@ -169,6 +170,8 @@ export class SolarisCore extends KernelCore implements Omit<KernelBase, 'spawnPr
   readonly umemUnlockQueue: WorkQueue;
   /** Told of pages that nobody holds locked any more; for who watches DMA. */
   onPagesUnlocked: ((pages: readonly Page[]) => NoSleep) | null = null;
+  /** What the guard knows of DMA; null while it is off. */
+  readonly dmaGuard: DmaGuard | null;
   private readonly base: KernelBase;
 
   /**
@@ -218,6 +221,7 @@ export class SolarisCore extends KernelCore implements Omit<KernelBase, 'spawnPr
     this.memory = machine.memory;
     this.kas = new KernelMap(machine.memory);
     this.kmemFailures = new FailurePlan(base.random.fork('kmem'));
+    this.dmaGuard = machine.guard.enabled ? new DmaGuard(this) : null;
     this.umemUnlockQueue = new WorkQueue(base.scheduler, 'umem_unlock_thread');
   }
 

@@ -1,71 +1,19 @@
 // Bindings that real controllers work on: every byte arrives, through copy buffer and windows, and the guard has nothing
 // to say unless the driver makes a mistake.
 
-import { attachDriver, type Driver } from '../../src/drivers/index.ts';
-import type { Rule } from '../../src/guard/index.ts';
 import { Random } from '../../src/kernel/index.ts';
 import {
   DDI_DMA_MAPPED,
   DDI_DMA_PARTIAL_MAP,
   DDI_DMA_READ,
   DDI_DMA_WRITE,
-  type DdiDmaCookie,
   Pointer,
 } from '../../src/solaris/index.ts';
-import { makeRunner, type Runner, TestCommand, TestHost } from '../drivers/host.ts';
 import { assert, suite } from '../run/suite.ts';
-import { alloc, apart, attr, bindPartial, getwin, high, type Rig, type RigOptions, rig } from './dma-rig.ts';
+import { boot, type Device, rules, transfer } from './dma-disk.ts';
+import { apart, bindPartial, getwin, high } from './dma-rig.ts';
 
 const test = suite('solaris dma devices');
-
-/** Where drivers have their tables: memory that the kernel leaves alone. */
-const TABLES = 0x100000;
-const DISK = 64 * 1024;
-
-interface Device extends Rig {
-  readonly driver: Driver;
-  readonly runner: Runner;
-  readonly disk: Uint8Array;
-}
-
-/** A controller with a disk full of bytes that differ, and a handle with the limits of its driver, or less. */
-async function boot(
-  of: RigOptions & { readonly limits: { readonly [name: string]: number } },
-): Promise<Device> {
-  const r = await rig({ guard: true, ...of });
-  const { machine, frames, allocator } = r.solaris.kernel;
-  for (let phys = TABLES; phys < 0x180000; phys += 4096) {
-    const page = frames.physToPage(phys);
-    if (page !== null) allocator.withdraw(page);
-  }
-  const { controller } = r.dip;
-  const medium = machine.addDisk({ bytes: DISK });
-  const disk = Uint8Array.from({ length: DISK }, (_, i) => (i * 7 + (i >> 9) * 13) & 0xff);
-  medium.write(0, disk);
-  controller.attach(medium, 0);
-  const driver = attachDriver(new TestHost(machine, controller, TABLES));
-  const runner = makeRunner(machine, controller, driver, false);
-  machine.guard.clear();
-  const { addressBits, boundaryMask, maxSegmentBytes } = driver.limits;
-  const limits = {
-    addr_hi: 2 ** Math.min(addressBits, 53) - 1,
-    seg: boundaryMask,
-    count_max: maxSegmentBytes - 1,
-  };
-  const handle = alloc(r.solaris, r.dip, attr({ granular: 512, ...limits, ...of.limits }));
-  return { ...r, handle, driver, runner, disk };
-}
-
-/** Moves the current window: what a driver does with its cookies. */
-function transfer(d: Device, op: 'read' | 'write', at: number, cookies: readonly DdiDmaCookie[]): void {
-  const bytes = cookies.reduce((sum, { dmac_size }) => sum + dmac_size, 0);
-  const command = new TestCommand({ op, lba: at / 512, sectors: bytes / 512, direction: op });
-  command.setSegments(
-    cookies.map(({ dmac_laddress, dmac_size }) => ({ address: dmac_laddress, bytes: dmac_size })),
-  );
-  d.runner.run(command);
-  assert.is(command.status, 'ok');
-}
 
 /** The window loop of a driver (DRV-06), from sector 0 on; the number of windows. */
 function moveAll(d: Device, op: 'read' | 'write'): number {
@@ -98,8 +46,6 @@ function content(d: Device): Uint8Array {
   }
   return bytes;
 }
-
-const rules = (d: Device): Rule[] => d.solaris.kernel.machine.guard.findings().map(({ rule }) => rule);
 
 /** Pages near and far, in any order. */
 function mixed(random: Random, count: number): number[] {
@@ -165,14 +111,6 @@ test('BIND-03 a device that writes what was bound for reading is reported', asyn
   bindPartial(d, DDI_DMA_WRITE);
   transfer(d, 'read', 0, d.handle.binding?.cookies ?? []);
   assert.equal(rules(d), ['dev-direction']);
-});
-
-test('UMEM-07 a device that goes on after the pages were unlocked is reported', async () => {
-  const d = await boot({ kind: 'ahci-32bit', pages: apart(0x400000, 1), limits: {}, read: true });
-  bindPartial(d, DDI_DMA_READ);
-  d.solaris.kernel.onPagesUnlocked?.(d.pages);
-  transfer(d, 'read', 0, d.handle.binding?.cookies ?? []);
-  assert.equal(rules(d), ['free-mapped', 'dev-after-unmap']);
 });
 
 test('BNC-01 attributes that claim more lines than the board has are reported', async () => {
