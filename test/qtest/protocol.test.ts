@@ -1,5 +1,6 @@
 // The protocol itself, against the real server.
 
+import { read } from '../run/sources.ts';
 import { assert, suite } from '../run/suite.ts';
 import { Client, withClient } from './client.ts';
 import { PciDevice, Places } from './pci.ts';
@@ -184,3 +185,34 @@ test('both programs start, and end with 0 by a signal and by quit', async () => 
   assert.is((await second.event('SHUTDOWN')).reason, 'host-qmp-quit');
   assert.is(await second.stop(null), 0);
 });
+
+/** The sessions in the documentation: arguments, and lines with `>` and `<` before them. */
+const SESSIONS = Array.from(
+  read('docs/QTEST.md').matchAll(
+    /^(\w+): .*`backplane-system-x86_64 (.*) -qtest stdio`\n\n```qtest\n([^`]*)```/gm,
+  ),
+  ([, name = '', args = '', text = '']) => ({ name, args: args.split(' '), lines: text.trim().split('\n') }),
+);
+
+test('the documentation has a session with AHCI and one with NVMe', () => {
+  assert.equal(
+    SESSIONS.map(({ name }) => name),
+    ['AHCI', 'NVMe'],
+  );
+});
+
+for (const { name, args, lines } of SESSIONS) {
+  test(`the session with ${name} in docs/QTEST.md goes as it stands there`, () => {
+    const said = (mark: string): string[] =>
+      lines.filter((line) => line.startsWith(`${mark} `)).map((line) => line.slice(2));
+    return withClient(args, async (client) => {
+      const answers = await client.commands(said('>'));
+      const interrupts = said('<').filter((line) => line.startsWith('IRQ'));
+      assert.equal(
+        answers,
+        said('<').filter((line) => !line.startsWith('IRQ')),
+      );
+      assert.equal(client.interruptLines, interrupts);
+    });
+  });
+}
