@@ -13,6 +13,8 @@ export interface FileOptions {
   readonly create?: number;
   /** The size must be a multiple of this; default 512. */
   readonly sectorBytes?: 512 | 4096;
+  /** Takes a file whose last sector is not whole: what is missing reads as zeroes, and a write there makes the file longer. */
+  readonly roundUp?: boolean;
 }
 
 /** Buffers of one system call (IOV_MAX of Linux and the BSDs). */
@@ -28,14 +30,20 @@ const DISCARD_BYTES = 65536;
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<SyncMedium> {
   const fs = await import('node:fs');
-  const { readOnly = false, create, sectorBytes = 512 } = options;
+  const { readOnly = false, create, sectorBytes = 512, roundUp = false } = options;
   if (create !== undefined) createFile(fs, path, create, sectorBytes);
   checkKind(fs, path);
   const fd = openDescriptor(fs, path, readOnly);
   try {
     const { size } = fs.fstatSync(fd);
-    checkSize(path, size, sectorBytes, create);
-    return new FileMedium(fs, fd, path, size, readOnly);
+    if (size === 0 || !roundUp) checkSize(path, size, sectorBytes, create);
+    return new FileMedium(
+      fs,
+      fd,
+      path,
+      { size, bytes: Math.ceil(size / sectorBytes) * sectorBytes },
+      readOnly,
+    );
   } catch (error) {
     fs.closeSync(fd);
     throw error;
@@ -127,12 +135,21 @@ class FileMedium implements SyncMedium {
   readonly #fs: typeof Fs;
   #fd: number;
   #bytes: number;
+  /** Where a file without a whole last sector ended when it was opened; 0: it has one. */
+  readonly #end: number;
 
-  constructor(fs: typeof Fs, fd: number, path: string, bytes: number, readOnly: boolean) {
+  constructor(
+    fs: typeof Fs,
+    fd: number,
+    path: string,
+    { size, bytes }: { readonly size: number; readonly bytes: number },
+    readOnly: boolean,
+  ) {
     this.#fs = fs;
     this.#fd = fd;
     this.name = path;
     this.#bytes = bytes;
+    this.#end = size === bytes ? 0 : size;
     this.readOnly = readOnly;
   }
 
@@ -151,7 +168,13 @@ class FileMedium implements SyncMedium {
   }
 
   readv(offset: number, buffers: readonly Uint8Array[]): number {
-    return this.#move('read', offset, buffers, (part, at) => this.#fs.readvSync(this.#open(), part, at));
+    const done = this.#move('read', offset, buffers, (part, at) =>
+      this.#fs.readvSync(this.#open(), part, at),
+    );
+    if (this.#end === 0 || offset + done < this.#end) return done;
+    const length = lengthOn(this.bytes, offset, lengthOf(buffers));
+    for (const rest of sliceOf(buffers, done, length - done)) rest.fill(0);
+    return length;
   }
 
   writev(offset: number, buffers: readonly Uint8Array[]): number {

@@ -23,6 +23,8 @@ export interface ImageOptions {
   readonly format?: ImageFormat;
   /** The size must be a multiple of this; default 512. */
   readonly sectorBytes?: 512 | 4096;
+  /** Takes a raw image whose last sector is not whole (FileOptions.roundUp). */
+  readonly roundUp?: boolean;
 }
 
 /** Images that stand on each other. */
@@ -71,7 +73,7 @@ async function openChained(
   options: ImageOptions,
   chain: readonly string[],
 ): Promise<SyncMedium> {
-  const { readOnly = false, sectorBytes = 512 } = options;
+  const { readOnly = false, sectorBytes = 512, roundUp = false } = options;
   const format = options.format ?? (await probe(path));
   if (format !== 'raw') {
     const medium = format === 'vhd' ? await openVhd(path) : await openQcow2(path, readOnly, chain);
@@ -80,7 +82,7 @@ async function openChained(
     const what = `the disk has ${medium.bytes} bytes, which is no multiple of the sector, ${sectorBytes} bytes`;
     throw new MediumError(`${path}: ${what}`, 'size');
   }
-  const medium = await openFile(path, { readOnly, sectorBytes });
+  const medium = await openFile(path, { readOnly, sectorBytes, roundUp });
   return options.format === undefined && !readOnly ? withoutMagic(medium) : medium;
 }
 

@@ -78,6 +78,23 @@ test('a file that another program cut off ends early', async () => {
   medium.close();
 });
 
+test('a last sector that is not whole is filled up with zeroes, and grows when it is written', async () => {
+  const path = join(folder, 'odd');
+  writeFileSync(path, new Uint8Array(700).fill(7));
+  const medium = await openFile(path, { roundUp: true });
+  assert.is(medium.bytes, 1024);
+  const sector = new Uint8Array(512).fill(1);
+  assert.is(medium.readv(512, [sector.subarray(0, 100), sector.subarray(100)]), 512);
+  assert.equal([...new Set(sector.subarray(0, 188))], [7]);
+  assert.equal([...new Set(sector.subarray(188))], [0]);
+  assert.is(statSync(path).size, 700);
+  medium.writev(512, [new Uint8Array(512).fill(9)]);
+  assert.is(statSync(path).size, 1024);
+  truncateSync(path, 600);
+  assert.is(medium.readv(512, [sector]), 88, 'what another program cut off is missing');
+  medium.close();
+});
+
 test('discard writes zeroes, and leaves the holes of a sparse file', async () => {
   const path = join(folder, 'sparse.img');
   const size = 64 * 2 ** 20;

@@ -156,6 +156,20 @@ test('a drive goes where its options say', async () => {
   assert.equal(await places('bus=1,unit=0,id=x', 'if=virtio'), ['x ide.1 1.0', 'virtio0 pci.0 0.0']);
 });
 
+test('a node stands on another, and images need no whole last sector', async () => {
+  const file = await images.qcow2(2 ** 20);
+  const system = await make([
+    ...['-M', 'pc', '-nodefaults', '-blockdev', `driver=file,node-name=f,filename=${file}`],
+    ...['-blockdev', 'driver=qcow2,node-name=x,file=f', '-device', 'ide-hd,drive=x'],
+    ...['-drive', `file=${images.raw(1000)},format=raw,if=virtio`],
+  ]);
+  assert.equal(
+    system.machine.disks.map(({ bytes }) => bytes),
+    [2 ** 20, 1024],
+  );
+  system.close();
+});
+
 test('rules name their mistakes by file and line', () => {
   const rules = (text: string) => () => parseDebugRules(text, 'f');
   assert.throws(rules('event = "write_aio"\n'), /^f:1: .*neither/);

@@ -61,8 +61,6 @@ const PLACE_KEYS = [
 export class BlockGraph {
   readonly drives: BlockDrive[] = [];
   readonly nodes = new Map<string, BlockNode>();
-  /** Nodes that are no disk by themselves, as the file of a qcow2 image: others stand on them. */
-  readonly #files = new Map<string, { readonly spec: NodeSpec; readonly why: MediumError }>();
   readonly #readText: ReadText;
   readonly #snapshot: boolean;
   /** Units of a bus of IDE: 2, or 1 on AHCI. */
@@ -84,17 +82,11 @@ export class BlockGraph {
     if (name === undefined) throw new QtestError('blockdev: node-name is missing');
     this.#checkFree(name);
     const spec = this.#specOf(options, `blockdev ${name}`, this.#snapshot, true);
-    try {
-      this.nodes.set(name, await openChecked(spec));
-    } catch (error) {
-      if (!(error instanceof MediumError && error.reason === 'size')) throw error;
-      this.#files.set(name, { spec, why: error });
-    }
+    this.nodes.set(name, await openChecked(spec));
   }
 
   /** Takes a node away; throws QtestError while a drive has it. */
   removeNode(name: string): void {
-    if (this.#files.delete(name)) return;
     const node = this.nodes.get(name);
     if (node === undefined) throw new QtestError(`Failed to find node with node-name='${name}'`);
     if (this.drives.some((drive) => drive.node === node && drive.device !== null))
@@ -143,8 +135,6 @@ export class BlockGraph {
       if (found.device !== null) throw new QtestError(`Drive '${name}' is already in use by ${found.device}`);
       return found;
     }
-    const file = this.#files.get(name);
-    if (file !== undefined) throw file.why;
     const node = this.nodes.get(name);
     if (node === undefined) throw new QtestError(`Property 'drive' can't find value '${name}'`);
     const drives = this.drives.filter((drive) => drive.node === node);
@@ -246,12 +236,12 @@ export class BlockGraph {
     return specOf(options, what, {
       snapshot,
       readText: this.#readText,
-      lookUp: (name) => (byName ? (this.nodes.get(name)?.spec ?? this.#files.get(name)?.spec) : undefined),
+      lookUp: (name) => (byName ? this.nodes.get(name)?.spec : undefined),
     });
   }
 
   #checkFree(name: string): void {
-    if (this.nodes.has(name) || this.#files.has(name) || this.drives.some(({ id }) => id === name))
+    if (this.nodes.has(name) || this.drives.some(({ id }) => id === name))
       throw new QtestError(`Duplicate: there is a drive or a node named '${name}' already`);
   }
 

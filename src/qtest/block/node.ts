@@ -136,6 +136,7 @@ async function openSpec(spec: NodeSpec): Promise<SyncMedium> {
   const open = (asReadOnly: boolean): Promise<SyncMedium> =>
     openImage(spec.filename, {
       readOnly: asReadOnly,
+      roundUp: true,
       ...(spec.format === null ? {} : { format: spec.format }),
     });
   try {
