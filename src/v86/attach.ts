@@ -1,3 +1,4 @@
+import { NVME_MDTS_MAX } from '../../assembly/nvme/regs.ts';
 import { type ControllerKind, findController, type Profile, parameterOf } from '../controllers/index.ts';
 import { createController, type EmbeddedController, EmbedError, type EmbedOptions } from '../embed/index.ts';
 import { Attached } from './attached.ts';
@@ -102,6 +103,7 @@ function boardFor({ controller, profile, irq }: AttachOptions): {
   if (controller !== 'aha1542') {
     if (irq !== undefined)
       throw new EmbedError(`irq is ${irq}, but PCI decides the interrupt of ${controller}: leave it out`);
+    if (controller === 'nvme' && profile === undefined) return { profile: longCommands(), irqs: [] };
     return { ...given, irqs: controller === 'piix-ide' ? IDE_IRQS : [] };
   }
   const description = findController(controller);
@@ -117,6 +119,13 @@ function boardFor({ controller, profile, irq }: AttachOptions): {
     profile: { ...board, parameters: { ...board.parameters, irq: number, port, thickDisks: true } },
     irqs: [number],
   };
+}
+
+/** The plain board with longer commands than 128 KiB: in v86 a command costs its guest as much as copying that. */
+function longCommands(): Profile {
+  const plain = findController('nvme')?.profiles[0];
+  if (plain === undefined) throw new EmbedError('nvme has no profile');
+  return { ...plain, parameters: { ...plain.parameters, mdts: NVME_MDTS_MAX } };
 }
 
 function ramOf(host: Host): { base: number; bytes: number }[] {

@@ -1,7 +1,7 @@
 // The guest's first and only file system in memory: busybox, mke2fs and e2fsck, the modules, and an init that puts a
 // shell on the serial line. What is done in the guest, the host types there (guest.ts).
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ArchiveEntry, cpioArchive } from './cpio.ts';
 import { type KernelModule, modulesInOrder } from './modules.ts';
@@ -22,6 +22,8 @@ const LIBRARIES = [
   'libblkid.so.1',
   'libuuid.so.1',
 ];
+/** Of the C library until Debian 11. */
+const OLD_LIBRARIES = ['libpthread.so.0'];
 /** What file systems and disks need beside the controller's own driver. ata_generic and others stay away. */
 const COMMON_MODULES = ['sd_mod', 'sr_mod', 'ext4', 'crc32c_generic', 'vfat', 'nls_cp437', 'nls_ascii'];
 
@@ -78,6 +80,10 @@ export function makeInitramfs(files: string, { drivers, programs }: InitramfsOpt
     })),
     ...Object.entries(programs).map(([name, data]) => ({ path: `bin/${name}`, mode: PROGRAM, data })),
     ...LIBRARIES.map((name) => ({ path: `lib/${name}`, mode: PROGRAM, data: readLibrary(files, name) })),
+    ...OLD_LIBRARIES.flatMap((name) => {
+      const data = findLibrary(files, name);
+      return data === null ? [] : [{ path: `lib/${name}`, mode: PROGRAM, data }];
+    }),
     ...Array.from(all, ([name, data]) => ({ path: `lib/modules/${name}.ko`, mode: PROGRAM, data })),
     list('common', common),
     ...drivers.map((driver) => list(driver, modules([driver]))),
@@ -86,13 +92,15 @@ export function makeInitramfs(files: string, { drivers, programs }: InitramfsOpt
 }
 
 function readLibrary(files: string, name: string): Uint8Array {
+  const data = findLibrary(files, name);
+  if (data === null) throw new Error(`the packages have no library ${name}`);
+  return data;
+}
+
+function findLibrary(files: string, name: string): Uint8Array | null {
   for (const folder of ['lib/i386-linux-gnu', 'usr/lib/i386-linux-gnu', 'lib', 'usr/lib']) {
     const path = join(files, folder, name);
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    }
+    if (existsSync(path)) return readFileSync(path);
   }
-  throw new Error(`the packages have no library ${name}`);
+  return null;
 }

@@ -100,6 +100,12 @@ test('a BAR over RAM is never asked, and sizing one changes nothing for good', a
   assert.equal(machine.cpu.memory_map_read32, blocks);
 });
 
+test('an NVMe board of which nothing is said takes commands of 512 KiB; one that is named is that one', async () => {
+  const machine = await IdleMachine.create();
+  assert.is((await machine.attach({ controller: 'nvme' })).profile.parameters.mdts, 7);
+  assert.is((await machine.attach({ controller: 'nvme', profile: 'nvme' })).profile.parameters.mdts, 5);
+});
+
 test('a word written to memory arrives as one: a notification of virtio', async () => {
   const machine = await IdleMachine.create();
   const { controller } = await machine.attach({ controller: 'virtio-blk' });
