@@ -6,6 +6,7 @@ import {
   DDI_DMA_NOMAPPING,
   DDI_DMA_NORESOURCES,
   DDI_DMA_TOOBIG,
+  DDI_FAILURE,
   EAGAIN,
   EFAULT,
   EINVAL,
@@ -13,6 +14,7 @@ import {
   ENXIO,
   errorOfBind,
 } from '../../src/solaris/index.ts';
+import type { Solaris } from '../../src/solaris/kernel.ts';
 import { assert, suite } from '../run/suite.ts';
 import {
   bootDisk,
@@ -227,6 +229,25 @@ test('DRV-06 a transfer that does not fit the hardware goes window by window', a
     assert.equal(yield* peek(rig.solaris, as, BASE + 0x200, 0xf000), content(7 * 512, 0xf000));
   });
   assert.is(rig.medium.counters.reads, 8);
+});
+
+test('DRV-06 a window that there is not, or of no whole sectors, ends the transfer: EFAULT, and the rest is left', async () => {
+  const rig = await bootDisk({ kind: 'nvme-mdts1' });
+  const { dmaWindow } = rig.solaris.kernel as Solaris; // what the driver itself calls
+  const { ddi_dma_getwin, ddi_dma_ncookies } = dmaWindow;
+  const refuse: typeof ddi_dma_getwin = (handle, win, ...to) =>
+    win < 2 ? ddi_dma_getwin(handle, win, ...to) : DDI_FAILURE;
+  process(rig, 16, function* () {
+    dmaWindow.ddi_dma_getwin = refuse;
+    const [error, resid, count] = [EFAULT, 0xf000 - 2 * 0x2000, 0xf000];
+    assert.equal(yield* move(rig, 'read', 0, 0xf000), { error, resid, count });
+    dmaWindow.ddi_dma_getwin = ddi_dma_getwin;
+    dmaWindow.ddi_dma_ncookies = (handle) => ddi_dma_ncookies(handle) - 1;
+    assert.equal(yield* move(rig, 'read', 0, 512, BASE + 0xf00), { error, resid: 512, count: 512 });
+    dmaWindow.ddi_dma_ncookies = ddi_dma_ncookies;
+    assert.is((yield* move(rig, 'read', 0, 0xf000)).error, 0); // nothing was left behind
+  });
+  assert.equal(rules(rig), []);
 });
 
 test('DRV-06 the memory is the caller’s again before the buf ends', async () => {

@@ -95,6 +95,15 @@ test('MEM-02 MEM-04 few cookies: pieces that follow each other, in no two segmen
   assert.ok(pieces.length === 6 && breaks <= 1);
 });
 
+test('MEM-02 MEM-03 where pieces must be few, the length is rounded to minxfer alone', async () => {
+  const attr = { align: 64, minxfer: 16 };
+  assert.is(mem(await make(attr), 0x1801).real, 0x1840); // any pages will do
+  const one = await make({ ...attr, sgllen: 1 });
+  assert.is(mem(one, 0x1801).real, 0x1810);
+  assert.is(mem(one, 0x1801, DDI_DMA_CONSISTENT).real, 0x1801);
+  assert.is(mem(await make({ ...attr, sgllen: 3 }), 0x1801).real, 0x1840); // two pages, and one to align
+});
+
 test('MEM-02 alignment beyond a page', async () => {
   const r = await make({ align: 0x4000 });
   r.solaris.kernel.allocator.placement = 'scatter';

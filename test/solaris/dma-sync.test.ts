@@ -1,8 +1,10 @@
 // Which bytes are copied when (section 14 of the specification, and what ddi_dma_getwin() copies), on real memory.
 
+import { PAGE_SIZE, VM_READ } from '../../src/kernel/index.ts';
 import {
   COPYBUF_TAG,
   DDI_DMA_CONSISTENT,
+  DDI_DMA_DONTWAIT,
   DDI_DMA_EXCLUSIVE,
   DDI_DMA_MAPPED,
   DDI_DMA_RDWR,
@@ -15,10 +17,11 @@ import {
   DDI_DMA_WRITE,
   DDI_FAILURE,
   DDI_SUCCESS,
+  DDI_UMEMLOCK_READ,
 } from '../../src/solaris/index.ts';
-import { assertBug } from '../kernel/help.ts';
 import { assert, suite } from '../run/suite.ts';
 import { bind, bindPartial, getwin, high, type Rig, rig, run } from './dma-rig.ts';
+import { assertBug, BASE, filled, locked, peek } from './help.ts';
 
 const test = suite('solaris dma sync');
 
@@ -215,6 +218,36 @@ test('SYNC-12 copies work in interrupt context', async () => {
     assert.is(r.solaris.ddi_dma_unbind_handle(r.handle), DDI_SUCCESS);
     assert.is(bind(r), DDI_DMA_MAPPED);
   });
+});
+
+test('SYNC-12 copies go to the pages, in any process and whatever the owner may do with them', async () => {
+  const r = await rig({ pages: [], attr: { addr_lo: 0x20000 } });
+  const { solaris } = r;
+  const { scheduler, vm } = solaris.kernel;
+  const low = { below: 0x20000 }; // out of reach
+  const as = vm.createSpace(low);
+  const user = solaris.kernel.spawnProcess(
+    'user',
+    function* () {
+      yield* filled(solaris, as, 1);
+      assert.is(yield* as.mprotect(BASE, PAGE_SIZE, VM_READ), 0);
+      const cookie = yield* locked(solaris, 1, DDI_UMEMLOCK_READ);
+      const { ddi_dma_addr_bind_handle: byAddress } = solaris;
+      const dont = DDI_DMA_DONTWAIT;
+      yield* byAddress(r.handle, as, BASE, 512, DDI_DMA_READ, dont, null, null, null);
+      r.memory.fill(copyAt(r, 0), 0x77, 512);
+      const other = solaris.kernel.spawnProcess('other', function* () {
+        return sync(r, 0, 0, DDI_DMA_SYNC_FORCPU);
+      });
+      assert.is(yield* scheduler.join(other), DDI_SUCCESS);
+      assert.equal(yield* peek(solaris, as, BASE, 512), new Uint8Array(512).fill(0x77));
+      solaris.ddi_dma_unbind_handle(r.handle);
+      solaris.ddi_umem_unlock(cookie);
+    },
+    { as },
+  );
+  scheduler.run({ until: user });
+  assert.is(user.state, 'dead');
 });
 
 test('SYNC-13 CONSISTENT, STREAMING, REDZONE and EXCLUSIVE change nothing', async () => {

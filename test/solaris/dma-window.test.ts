@@ -267,6 +267,10 @@ test('CKI-02 the functions that change nothing see the current window', async ()
   const next = new DdiDmaCookie();
   r.solaris.ddi_dma_nextcookie(r.handle, next);
   assert.is(next.dmac_laddress, A + 0x2000);
+  // They do not move with it, and it did not move with them.
+  assert.equal([ddi_dma_cookie_iter(r.handle, null), ddi_dma_cookie_get(r.handle, 1)], [first, second]);
+  assert.is(ddi_dma_ncookies(r.handle), 2);
+  assertBug('CKI-01', () => r.solaris.ddi_dma_nextcookie(r.handle, next));
   getwin(r, 1);
   assert.is(ddi_dma_cookie_one(r.handle).dmac_laddress, A + 0x4000);
   assertBug('CKI-03', () => ddi_dma_cookie_iter(r.handle, first));

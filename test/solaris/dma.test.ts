@@ -393,6 +393,28 @@ test('CB-01 CB-04 a function is called with its argument, in interrupt context, 
   assert.is(r.solaris.dma_waiting(), 0);
 });
 
+test('CB-04 triggers before a run are one run: unbinding, and freeing a handle', async () => {
+  const r = await rig({ pages: high(1) });
+  let calls = 0;
+  const callback = (): number => {
+    calls++;
+    return DDI_DMA_CALLBACK_RUNOUT; // would be called in every run
+  };
+  bindLater(r, callback, null);
+  trigger(r);
+  trigger(r);
+  const handlep = new Pointer<DdiDmaHandle>();
+  handlep.value = alloc(r.solaris, r.dip, attr());
+  r.solaris.ddi_dma_free_handle(handlep);
+  settle(r);
+  assert.is(calls, 1);
+  settle(r);
+  assert.is(calls, 1); // not again by itself
+  trigger(r);
+  settle(r);
+  assert.is(calls, 2);
+});
+
 test('CB-02 TOOBIG, INUSE and NOMAPPING register nothing', async () => {
   const r = await rig({ pages: high(3), offset: 0x100, attr: { sgllen: 1, granular: 512 } });
   const callback = (): number => DDI_DMA_CALLBACK_DONE;

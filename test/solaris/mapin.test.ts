@@ -6,13 +6,19 @@ import {
   B_READ,
   B_REMAPPED,
   B_SHADOW,
+  type Buf,
+  DDI_DMA_DONTWAIT,
+  DDI_DMA_MAPPED,
+  DDI_DMA_READ,
   DDI_UMEM_SLEEP,
+  DevInfo,
   PageListPtr,
   Pointer,
   type UmemCookie,
 } from '../../src/solaris/index.ts';
 import { diskFile, fileByte } from '../kernel/files.ts';
 import { assert, suite } from '../run/suite.ts';
+import { alloc, attr, NO_LIMIT, now } from './dma-rig.ts';
 import {
   aBuf,
   assertBug,
@@ -153,6 +159,33 @@ test('MAPIN-05 mapped out, only the offset in the page is left, and the page lis
     solaris.kernel.kas.read(bp.b_un.b_addr, seen);
     assert.equal(seen, bytes.subarray(0x1010, 0x1210));
     solaris.bp_mapout(bp);
+    solaris.freerbuf(bp);
+    solaris.ddi_umem_unlock(cookie);
+  });
+});
+
+test('MAPIN-05 mapped out, a buf can be bound again by its list; without one nothing is at its address', async () => {
+  const solaris = await boot();
+  const dip = new DevInfo(solaris.kernel.machine.addController({ kind: 'ahci' }), 'test');
+  const handle = alloc(solaris, dip, attr({ addr_hi: NO_LIMIT }));
+  const bound = (bp: Buf) =>
+    now(
+      solaris,
+      solaris.ddi_dma_buf_bind_handle(handle, bp, DDI_DMA_READ, DDI_DMA_DONTWAIT, null, null, null),
+    );
+  asUser(solaris, function* (as) {
+    yield* filled(solaris, as, 2);
+    const cookie = yield* locked(solaris, 2);
+    const bp = yield* setup(solaris, cookie, 0x1010, 512);
+    yield* solaris.bp_mapin(bp);
+    solaris.bp_mapout(bp);
+    assert.is(bound(bp), DDI_DMA_MAPPED);
+    const { phys } = must(as.pageTable.page(BASE + PAGE_SIZE));
+    assert.is(solaris.ddi_dma_cookie_one(handle).dmac_laddress, phys + 0x10);
+    solaris.ddi_dma_unbind_handle(handle);
+    bp.b_flags &= ~B_SHADOW;
+    bp.b_shadow = null;
+    assertBug('BIND-05', () => bound(bp));
     solaris.freerbuf(bp);
     solaris.ddi_umem_unlock(cookie);
   });

@@ -147,6 +147,8 @@ test('INTR-02 a high-level handler takes spin mutexes alone', async () => {
   assert.is((above(() => assertBug('INTR-02', () => solaris.mutex_enter(low))) as Error).name, 'KernelBug');
   above(() => assertBug('INTR-02', () => solaris.mutex_enter(thread)));
   inInterrupt(solaris, () => assertBug('INTR-01', () => solaris.mutex_enter(high)), LOCK_LEVEL + 3);
+  inInterrupt(solaris, () => assertBug('INTR-01', () => solaris.mutex_enter(thread)), LOCK_LEVEL);
+  inInterrupt(solaris, () => assertBug('INTR-02', () => solaris.mutex_enter(thread)), LOCK_LEVEL + 1);
 });
 
 test('INTR-01 nobody sleeps while holding a mutex that handlers take', async () => {

@@ -149,6 +149,11 @@ test('UIO-05 it may sleep: in an interrupt all of them are bugs', async () => {
     () => solaris.uio_prefaultpages(1, uio),
     () => solaris.copyin(BASE, byte, 1),
     () => solaris.ddi_copyout(byte, BASE, 1, 0),
+    // Also where there is nothing to do.
+    () => solaris.uiomove(byte, 0, UIO_READ, uio),
+    () => solaris.uio_prefaultpages(0, uio),
+    () => solaris.copyin(BASE, byte, 0),
+    () => solaris.copyout(byte, BASE, 0),
   ];
   for (const call of calls) {
     assertBug('ctx-sleep', () => inInterrupt(solaris, () => solaris.kernel.scheduler.atomic(call())));

@@ -1,6 +1,7 @@
 import { PAGE_SIZE, type Sleeps } from '../../src/kernel/index.ts';
 import {
   DDI_UMEMLOCK_READ,
+  EFAULT,
   ENOMEM,
   Pointer,
   Project,
@@ -61,6 +62,22 @@ test('ULOCK-06 ULOCK-20 project, then zone: as much as the limit and no more, el
       { project, zone },
     );
   }
+});
+
+test('ULOCK-06 ULOCK-07 the limit refuses before the memory is looked at, and what memory refuses is not charged', async () => {
+  const solaris = await boot();
+  const { project, zone, used } = limits(2, 8);
+  asUser(
+    solaris,
+    function* (as) {
+      yield* filled(solaris, as, 1);
+      assert.is(yield* lock(solaris, 3), ENOMEM); // and two of its pages are not there
+      assert.is(yield* lock(solaris, 2), EFAULT);
+      assert.is(yield* lock(solaris, 0), EFAULT);
+      assert.equal(used(), [0, 0]);
+    },
+    { project, zone },
+  );
 });
 
 test('ULOCK-20 a limit without deny refuses nothing but an overflow', async () => {

@@ -19,6 +19,7 @@ import {
   EIO,
   ENOMEM,
   Pointer,
+  S_READ,
   S_WRITE,
   type SolarisApi,
   UMEM_LOCKED,
@@ -514,6 +515,23 @@ test('PLOCK-01 the range is widened to pages, and what is empty then is EFAULT',
     assert.is(yield* solaris.as_pagelock(as, list, BASE, 0, S_WRITE), EFAULT);
     assert.is(list.value, null);
     assert.is(yield* solaris.as_pagelock(as, list, BASE - 1, 2, S_WRITE), EFAULT);
+  });
+});
+
+test('PLOCK-02 to write it must be writable, to read readable, and a hole leaves nothing locked', async () => {
+  const solaris = await boot();
+  asUser(solaris, function* (as) {
+    yield* filled(solaris, as, 3);
+    const list = new Pointer<NonNullable<UmemCookie['shadow']>>();
+    const tried = (rw: number) => solaris.as_pagelock(as, list, BASE, 3 * PAGE_SIZE, rw);
+    assert.is(yield* as.mprotect(BASE + 2 * PAGE_SIZE, PAGE_SIZE, VM_READ), 0);
+    assert.is(yield* tried(S_WRITE), EACCES);
+    assert.is(yield* tried(S_READ), 0);
+    solaris.as_pageunlock(as, list.value, BASE, 3 * PAGE_SIZE, S_READ);
+    assert.is(yield* as.munmap(BASE + PAGE_SIZE, PAGE_SIZE), 0);
+    for (const rw of [S_READ, S_WRITE]) assert.is(yield* tried(rw), EFAULT);
+    assert.is(list.value, null);
+    for (const at of [BASE, BASE + 2 * PAGE_SIZE]) assert.is(solaris.page_lock_count(pageAt(as, at)), 0);
   });
 });
 
