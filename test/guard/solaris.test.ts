@@ -262,6 +262,23 @@ pair(
   { pages: apart(AT, 2), limits: { sgllen: 1 } },
 );
 
+test('own-cpu the last byte of a buf may be alone in its page', async () => {
+  const d = await filledRig({
+    kind: 'ahci-32bit',
+    pages: [AT, AT + PAGE_SIZE],
+    limits: {},
+    length: PAGE_SIZE + 1,
+  });
+  bind(d, DDI_DMA_READ);
+  d.memory.write8(AT + PAGE_SIZE + 1, 7); // behind it
+  assert.equal(d.solaris.kernel.machine.guard.findings(), []);
+  d.memory.write8(AT + PAGE_SIZE, 7);
+  assert.equal(
+    d.solaris.kernel.machine.guard.findings().map(({ rule, address }) => [rule, address]),
+    [['own-cpu', AT + PAGE_SIZE]],
+  );
+});
+
 test('own-cpu sync-missing memory bound as consistent is both sides’ all the time', async () => {
   const d = await filledRig({ kind: 'ahci-32bit', pages: [AT], limits: {}, read: true });
   bind(d, DDI_DMA_RDWR | DDI_DMA_CONSISTENT);

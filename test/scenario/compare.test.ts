@@ -26,6 +26,8 @@ for (const controller of [...CONTROLLERS.map(({ kind }) => kind), ...NARROW]) {
     assert.equal([ok, difference, smallest], [true, null, null]);
     assert.ok(failures.memory > 0 && failures.medium > 0 && failures.end > 0, JSON.stringify(failures));
     for (const figures of kernels) assert.ok(figures.commands > OPERATIONS / 2 && figures.segments > 0);
+    // What failed half-way is some of what failed, and not at the medium.
+    for (const { partial } of kernels) assert.ok(partial >= 0 && partial <= failures.memory + failures.end);
   });
 }
 

@@ -214,6 +214,19 @@ test('map-mask a driver that claims everything is reported, and what it cuts hit
   assert.match(cut.message, /cut to 24 bits, in the driver of aha1542/);
 });
 
+test('map-mask memory that begins where the lines of the board end is cut, too', async () => {
+  const rig = await bootDisk({ kind: 'aha1542', attach: { bounce: false } });
+  process(
+    rig,
+    1,
+    function* () {
+      assert.is((yield* move(rig, 'write', 0, 512)).error, 0);
+    },
+    { from: 16 * MIB, below: 16 * MIB + 4096 },
+  );
+  assert.ok(rig.machine.guard.findings().some(({ message }) => /cut to 24 bits/.test(message)));
+});
+
 test('map-mask the twin whose memory is in reach is silent', async () => {
   const rig = await bootDisk({ kind: 'aha1542', attach: { bounce: false } });
   process(
