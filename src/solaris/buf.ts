@@ -185,19 +185,19 @@ export function createBuf(k: Solaris) {
       free(bp);
     },
 
-    /** Prepares the memory of a header: `bioinit(new Buf())`. @throws KernelBug `BUF-02` when it is in use */
+    /** Prepares the memory of a header: `bioinit(new Buf())`. Any context. @throws KernelBug `BUF-02` when it is in use */
     bioinit(bp: Buf): void {
       if (bp.state === 'ready') throw new KernelBug('BUF-02', 'the header is in use', 'bioinit');
       if (bp.state === 'free') throw new KernelBug('BUF-02', 'the header was freed', 'bioinit');
       initialise(bp);
     },
 
-    /** The end of a header that bioinit() prepared. @throws KernelBug `BUF-06` when it is not in use */
+    /** The end of a header that bioinit() prepared. Any context. @throws KernelBug `BUF-06` when it is not in use */
     biofini(bp: Buf): void {
       finish(bp, 'biofini', 'BUF-06');
     },
 
-    /** Makes a header as new, for another transfer. @throws KernelBug `BUF-03` while it is bound */
+    /** Makes a header as new, for another transfer. Any context. @throws KernelBug `BUF-03` while it is bound */
     bioreset(bp: Buf): void {
       finish(bp, 'bioreset', 'BUF-03');
       initialise(bp);
@@ -270,7 +270,8 @@ export function createBuf(k: Solaris) {
     },
 
     /**
-     * Waits for the end of the transfer; a buf that is mapped in is mapped out. Each end lets one wait go.
+     * Waits for the end of the transfer; a buf that is mapped in is mapped out. Each end lets one wait go. User and
+     * kernel context.
      * @returns geterror()
      * @throws KernelBug `BIO-04` when b_resid, b_bcount or the error was changed after biodone()
      */
@@ -300,7 +301,7 @@ export function createBuf(k: Solaris) {
 
     /**
      * Gives the memory of a buf an address of the kernel, in b_un.b_addr; nothing for a buf that has one. The pages must
-     * be locked.
+     * be locked. User and kernel context.
      * @throws KernelBug `MAPIN-04` for B_PHYS with B_PAGEIO, `MAPIN-02` when a page is not there
      */
     *bp_mapin(bp: Buf): Sleeps<void> {

@@ -188,7 +188,7 @@ export function createCopy(k: Solaris) {
       return withBuf(driverbuf, bp, offset, size, false, 'bp_copyin');
     },
 
-    /** Copies to the memory of a buf; as bp_copyin(). */
+    /** Copies to the memory of a buf, in any context; as bp_copyin(). */
     bp_copyout(driverbuf: Caddr, bp: Buf, offset: number, size: number): number {
       return withBuf(driverbuf, bp, offset, size, true, 'bp_copyout');
     },

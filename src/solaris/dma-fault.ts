@@ -43,14 +43,14 @@ export function createDmaFault(_k: Solaris) {
       return faulted(handle, 'ddi_check_dma_handle') ? DDI_FAILURE : DDI_SUCCESS;
     },
 
-    /** The same as a status: DDI_FM_OK or DDI_FM_NONFATAL. @throws KernelBug `fme-version` */
+    /** The same as a status: DDI_FM_OK or DDI_FM_NONFATAL. Any context. @throws KernelBug `fme-version` */
     ddi_fm_dma_err_get(handle: DdiDmaHandle, de: DdiFmError, version: number): void {
       mustVersion(version, 'ddi_fm_dma_err_get');
       de.fme_version = version;
       de.fme_status = faulted(handle, 'ddi_fm_dma_err_get') ? DDI_FM_NONFATAL : DDI_FM_OK;
     },
 
-    /** Forgets the fault. @throws KernelBug `fme-version` */
+    /** Forgets the fault. Any context. @throws KernelBug `fme-version` */
     ddi_fm_dma_err_clear(handle: DdiDmaHandle, version: number): void {
       mustVersion(version, 'ddi_fm_dma_err_clear');
       mustHandle(handle, 'ddi_fm_dma_err_clear').faults = handle.dip.controller.counters.dmaFaults;

@@ -134,7 +134,7 @@ export function createDmaMem(k: Solaris) {
     },
 
     /**
-     * Gives the memory back, and has those called who wait for some.
+     * Gives the memory back, and has those called who wait for some. Any context.
      * @throws KernelBug `MEM-06` when it is no such memory or was given back, `free-mapped` when it is bound
      */
     ddi_dma_mem_free(handlep: Pointer<DdiAccHandle>): void {

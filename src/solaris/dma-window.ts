@@ -61,7 +61,10 @@ export function createDmaWindow(k: Solaris) {
   }
 
   return {
-    /** How many windows there are: DDI_SUCCESS, or DDI_FAILURE when binding did not return DDI_DMA_PARTIAL_MAP. */
+    /**
+     * How many windows there are: DDI_SUCCESS, or DDI_FAILURE when binding did not return DDI_DMA_PARTIAL_MAP. Any
+     * context, as all here.
+     */
     ddi_dma_numwin(handle: DdiDmaHandle, nwinp: Pointer<number>): number {
       const { binding } = mustHandle(handle, 'ddi_dma_numwin');
       if (binding === null || !binding.partial) return DDI_FAILURE;
@@ -71,7 +74,9 @@ export function createDmaWindow(k: Solaris) {
 
     /**
      * Makes window `win` the current one, while the device is idle: copies back what it wrote through the copy buffer
-     * in the old one, and copies to it what it will read in the new one. DDI_FAILURE when there is no such window.
+     * in the old one, and copies to it what it will read in the new one. DDI_FAILURE when there is no such window. Any
+     * context.
+     * @param offp, lenp where it is in the object, in bytes
      */
     ddi_dma_getwin(
       handle: DdiDmaHandle,

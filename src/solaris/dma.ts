@@ -301,7 +301,10 @@ export function createDma(k: Solaris) {
       return DDI_SUCCESS;
     },
 
-    /** Frees a handle and has those called who wait for resources. @throws KernelBug `HDL-08` when it is bound */
+    /**
+     * Frees a handle and has those called who wait for resources. Any context.
+     * @throws KernelBug `HDL-08` when it is bound
+     */
     ddi_dma_free_handle(handlep: Pointer<DdiDmaHandle>): void {
       const handle = mustHandle(handlep.value, 'ddi_dma_free_handle');
       if (handle.binding !== null)
@@ -311,7 +314,7 @@ export function createDma(k: Solaris) {
       waiting.trigger();
     },
 
-    /** The burst sizes of the handle's attributes. */
+    /** The burst sizes of the handle's attributes (ddi_dma_burstsizes(9F)). Any context. */
     ddi_dma_burstsizes(handle: DdiDmaHandle): number {
       return mustHandle(handle, 'ddi_dma_burstsizes').attr.dma_attr_burstsizes;
     },
@@ -346,7 +349,8 @@ export function createDma(k: Solaris) {
     },
 
     /**
-     * Binds memory by its address. Returns what ddi_dma_buf_bind_handle() returns, DDI_DMA_NOMAPPING for no bytes.
+     * Binds memory by its address. Returns what ddi_dma_buf_bind_handle() returns, DDI_DMA_NOMAPPING for no bytes. Any
+     * context, but with DDI_DMA_SLEEP.
      * @param as null: the address is the kernel's
      * @throws KernelBug `BIND-05` when the memory is not there
      */

@@ -209,7 +209,7 @@ export function createMutex(k: Solaris) {
       return 1;
     },
 
-    /** Gives it back. @throws KernelBug `lock-owner`, `spin-unlock` when the caller does not have it */
+    /** Gives it back, in the context that took it. @throws KernelBug `lock-owner`, `spin-unlock` when the caller does not have it */
     mutex_exit(mp: Kmutex | KmutexIntr): void {
       locks.exit(mp);
     },

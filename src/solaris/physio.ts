@@ -149,7 +149,7 @@ export function createPhysio(k: Solaris) {
     /** Most bytes of one transfer: SolarisOptions.maxphys. */
     maxphys,
 
-    /** Reduces b_bcount to maxphys. Drivers call it from a mincnt of their own. */
+    /** Reduces b_bcount to maxphys (bytes). Any context. Drivers call it from a mincnt of their own. */
     minphys(bp: Buf): void {
       if (bp.b_bcount > maxphys) bp.b_bcount = maxphys;
     },
@@ -174,7 +174,7 @@ export function createPhysio(k: Solaris) {
       return physio(strat, bp, dev, rw, mincnt, uio);
     },
 
-    /** What physio() calls. */
+    /** What physio() calls. User context. */
     default_physio(
       strat: Strategy,
       bp: Buf | null,

@@ -2,7 +2,7 @@
 //
 // The sets of a PCI function are numbered as in its property "reg": 0 is the configuration space, then come the BARs, then
 // ports at fixed numbers. Boards on ISA have their ports from 0 on. An address that ddi_regs_map_setup() gives means
-// something with its own handle alone.
+// something with its own handle alone. Registers are read and written in every context, high-level interrupts included.
 
 import { KernelBug, PAGE_SIZE } from '../kernel/index.ts';
 import type { Controller } from '../machine/controller.ts';

@@ -292,7 +292,7 @@ export function createSpecfs(k: Solaris) {
       return strategy(bp);
     },
 
-    /** Has the driver say something: 0, or ENXIO without cb_print. */
+    /** Has the driver say something, in any context: 0, or ENXIO without cb_print. */
     bdev_print(dev: number, str: string): number {
       return opsOf(dev)?.cb_print?.(dev, str) ?? ENXIO;
     },

@@ -353,10 +353,31 @@ test('use-after-unlock UMEM-07 the kernel copies into pages that ddi_umem_unlock
     rig.solaris.ddi_umem_unlock(cookie);
     assert.is(yield* rig.solaris.biowait(bp), 0);
     rig.solaris.freerbuf(bp);
+    const warned = rig.solaris.kernel.warnings.all.filter(({ rule }) => rule === 'UMEM-07'); // without a guard, too
+    assert.equal(
+      warned.map(({ count }) => count),
+      [2],
+    );
   });
   assert.equal(rulesOf(found), ['free-mapped', 'free-mapped', 'use-after-unlock', 'use-after-unlock']);
   assert.match(found[2]?.message ?? '', 'is copied after it was unlocked');
   assert.ok((found[2]?.address ?? 0) >= 2 ** 32);
+});
+
+test('use-after-unlock UMEM-07 windows that come after the unlock are no more allowed than the current one', async () => {
+  const found = await breaks('nvme-mdts1', undefined, function* (rig) {
+    const { bp, cookie } = yield* hold(rig, BASE, 3 * PAGE_SIZE, 'read', 0);
+    rig.solaris.bd_strategy(bp);
+    rig.solaris.ddi_umem_unlock(cookie);
+    assert.is(yield* rig.solaris.biowait(bp), 0);
+    assert.is(rig.medium.counters.reads, 2); // windows
+    rig.solaris.freerbuf(bp);
+  });
+  const used = found.filter(({ rule }) => rule === 'use-after-unlock');
+  assert.is(
+    used.reduce((sum, { length }) => sum + length, 0),
+    3 * PAGE_SIZE,
+  );
 });
 
 test('use-after-unlock UMEM-07 a buf whose memory was unlocked before it is sent', async () => {

@@ -91,10 +91,15 @@ test('words go anywhere in a row: unaligned, from region to region, or not at al
   memory.watchTouches((...touch) => {
     touches.push(touch);
   });
+  let others = 0;
+  memory.watchTouches(() => {
+    others++;
+  });
   memory.watchPages(0x4000, 0x1000, 1);
   memory.writeWords(0x3fc0, words);
   memory.writeWords(0x3fe0, words);
   assert.equal(touches, [[0x3fe0, 64, true]]);
+  assert.is(others, 1, 'who came later hears of it, too');
 });
 
 test('a layout that cannot be is refused with the rule', async () => {

@@ -504,17 +504,3 @@ test('CB-07 HDL-06 SLEEP waits for the copy buffer, but not where there can be n
     assertBug('ctx-sleep', () => byBuf(r.handle, r.buf, DDI_DMA_WRITE, DDI_DMA_SLEEP, null, cookie, null)),
   );
 });
-
-test('UMEM-07 pages that are unlocked under a binding: the guard stops the device, a copy is a warning', async () => {
-  const r = await rig({ pages: [A, GIB4], guard: true, read: true });
-  const { kernel } = r.solaris;
-  bind(r, DDI_DMA_READ);
-  assert.is([...kernel.machine.guard.live].length, 2);
-  kernel.onPagesUnlocked?.(r.pages);
-  assert.equal(
-    [...kernel.machine.guard.live].map(({ address }) => address),
-    [r.handle.binding?.copies[0]?.phys],
-  );
-  r.solaris.ddi_dma_unbind_handle(r.handle);
-  assert.ok(kernel.warnings.all.some(({ rule }) => rule === 'UMEM-07'));
-});
