@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { V86, type V86Options } from 'v86';
 import { cpuOf, currentView } from '../../src/v86/cpu.ts';
+import type { Unpacked } from './packages.ts';
 import { root } from './root.ts';
 
 const MIB = 2 ** 20;
@@ -135,9 +136,9 @@ export function startGuest(options: GuestOptions): Promise<Guest> {
   });
 }
 
-export function readGuestFiles(files: string): Omit<GuestFiles, 'initramfs'> {
-  const boot = join(files, 'boot');
-  const seabios = join(files, 'usr/share/seabios');
+export function readGuestFiles(from: Unpacked): Omit<GuestFiles, 'initramfs'> {
+  const boot = join(from.kernel, 'boot');
+  const seabios = join(from.programs, 'usr/share/seabios');
   return {
     kernel: readFileSync(join(boot, kernelName(boot))),
     bios: readFileSync(join(seabios, 'bios-256k.bin')),

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ArchiveEntry, cpioArchive } from './cpio.ts';
 import { type KernelModule, modulesInOrder } from './modules.ts';
+import type { Unpacked } from './packages.ts';
 
 const FOLDER = 0o040755;
 const PROGRAM = 0o100755;
@@ -22,8 +23,7 @@ const LIBRARIES = [
   'libblkid.so.1',
   'libuuid.so.1',
 ];
-/** Of the C library until Debian 11. */
-const OLD_LIBRARIES = ['libpthread.so.0'];
+
 /** What file systems and disks need beside the controller's own driver. ata_generic and others stay away. */
 const COMMON_MODULES = ['sd_mod', 'sr_mod', 'ext4', 'crc32c_generic', 'vfat', 'nls_cp437', 'nls_ascii'];
 
@@ -53,8 +53,9 @@ export interface InitramfsOptions {
 }
 
 /** Builds the archive from the unpacked packages. */
-export function makeInitramfs(files: string, { drivers, programs }: InitramfsOptions): Uint8Array {
-  const lib = join(files, 'lib');
+export function makeInitramfs(from: Unpacked, { drivers, programs }: InitramfsOptions): Uint8Array {
+  const files = from.programs;
+  const lib = join(from.kernel, 'lib');
   const version = readdirSync(join(lib, 'modules'))[0] as string; // one kernel was unpacked
   const modules = (names: readonly string[]) => modulesInOrder(join(lib, 'modules', version), names);
   const common = modules(COMMON_MODULES);
@@ -80,10 +81,6 @@ export function makeInitramfs(files: string, { drivers, programs }: InitramfsOpt
     })),
     ...Object.entries(programs).map(([name, data]) => ({ path: `bin/${name}`, mode: PROGRAM, data })),
     ...LIBRARIES.map((name) => ({ path: `lib/${name}`, mode: PROGRAM, data: readLibrary(files, name) })),
-    ...OLD_LIBRARIES.flatMap((name) => {
-      const data = findLibrary(files, name);
-      return data === null ? [] : [{ path: `lib/${name}`, mode: PROGRAM, data }];
-    }),
     ...Array.from(all, ([name, data]) => ({ path: `lib/modules/${name}.ko`, mode: PROGRAM, data })),
     list('common', common),
     ...drivers.map((driver) => list(driver, modules([driver]))),
@@ -92,15 +89,9 @@ export function makeInitramfs(files: string, { drivers, programs }: InitramfsOpt
 }
 
 function readLibrary(files: string, name: string): Uint8Array {
-  const data = findLibrary(files, name);
-  if (data === null) throw new Error(`the packages have no library ${name}`);
-  return data;
-}
-
-function findLibrary(files: string, name: string): Uint8Array | null {
   for (const folder of ['lib/i386-linux-gnu', 'usr/lib/i386-linux-gnu', 'lib', 'usr/lib']) {
     const path = join(files, folder, name);
     if (existsSync(path)) return readFileSync(path);
   }
-  return null;
+  throw new Error(`the packages have no library ${name}`);
 }

@@ -7,7 +7,7 @@ import { type GuestFiles, MEMORY_BYTES, readGuestFiles } from './guest.ts';
 import { GUEST_DISKS, type GuestDisk, V86_IDE } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { runNarrow } from './narrow.ts';
-import { GuestUnavailable, type Release, unpackedPackages } from './packages.ts';
+import { GuestUnavailable, type Release, type Unpacked, unpackedPackages } from './packages.ts';
 import { checkPage, servePage } from './page.ts';
 import { type GuestResult, READERS, runGuest, type StepResult } from './run.ts';
 
@@ -103,7 +103,7 @@ function find(name: string): GuestDisk {
   throw new Usage(`no controller is called "${name}"; there are ${known}`);
 }
 
-function filesFor(devices: readonly GuestDisk[], folder: string): GuestFiles {
+function filesFor(devices: readonly GuestDisk[], folder: Unpacked): GuestFiles {
   const drivers = [...new Set([...devices.flatMap(({ modules }) => modules), V86_IDE.driver])];
   return { ...readGuestFiles(folder), initramfs: makeInitramfs(folder, { drivers, programs: READERS }) };
 }
@@ -121,7 +121,7 @@ async function inBrowser(files: GuestFiles, check: boolean): Promise<number> {
 
 async function inTurn(
   devices: readonly GuestDisk[],
-  folder: string,
+  folder: Unpacked,
   options: { profile?: string | undefined; speed: boolean; verbose: boolean },
 ): Promise<GuestResult[]> {
   const files = filesFor(devices, folder);

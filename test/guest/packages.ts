@@ -29,8 +29,20 @@ const PROGRAMS = [
 /** A run is impossible here, and no fault of the controllers: the message says what would help. */
 export class GuestUnavailable extends Error {}
 
-/** The folder with the packages' files, downloaded and unpacked unless they are there already. */
-export function unpackedPackages(release: Release): string {
+/** Folders with packages' files: the kernel of a release, and programs, which are always those of Debian 12. */
+export interface Unpacked {
+  readonly kernel: string;
+  readonly programs: string;
+}
+
+/** Packages are downloaded and unpacked unless they are there already. */
+export function unpackedPackages(release: Release): Unpacked {
+  const programs = unpack('bookworm', PROGRAMS);
+  return { programs, kernel: release === 'bookworm' ? programs : unpack(release, []) };
+}
+
+/** The folder with the files of a release's kernel and of these packages. */
+function unpack(release: Release, names: readonly string[]): string {
   const home = join(root, '.cache', 'guest', release);
   const files = join(home, 'files');
   if (existsSync(files)) return files;
@@ -41,7 +53,7 @@ export function unpackedPackages(release: Release): string {
   const packages = join(home, 'packages');
   rmSync(packages, { recursive: true, force: true });
   mkdirSync(packages, { recursive: true });
-  apt.run('apt-get', ['download', kernel, ...PROGRAMS], packages);
+  apt.run('apt-get', ['download', kernel, ...names], packages);
   const unfinished = `${files}.${process.pid}`;
   for (const name of readdirSync(packages)) {
     apt.run('dpkg-deb', ['--extract', join(packages, name), unfinished]);
