@@ -111,6 +111,8 @@ test('DRV-03 what is no disk, no whole sector or behind the end is ENXIO, and no
       [0, 100, rig.disk.dev],
       [0, 513, rig.disk.dev],
       [sectors + 1, 512, rig.disk.dev],
+      [sectors, 100, rig.disk.dev], // before it is the end of the disk
+      [sectors + 1, 0, rig.disk.dev], // before it is nothing
       [-1, 512, rig.disk.dev],
       [0, 512, rig.disk.dev + 1],
     ] as const) {

@@ -281,6 +281,19 @@ test('WIN-23 WIN-25 getwin copies the old window back and the new one out, curre
   assert.is(inMemory(read, 0), 0xcc);
 });
 
+test('WIN-23 the old window is copied back before the new one takes its pages of the copy buffer', async () => {
+  const r = await rig({ pages: high(4), options: { dmaCopyBufferBytes: 0x2000 } });
+  fillPages(r, 1);
+  bindPartial(r, DDI_DMA_RDWR);
+  for (const slot of [0, 1]) r.memory.fill(copyAt(r, slot), 8 + slot, 4096); // the device
+  getwin(r, 1);
+  assert.equal(
+    [0, 0x1000, 0x2000, 0x3000].map((place) => inMemory(r, place)),
+    [8, 9, 3, 4],
+  );
+  assert.equal([inCopy(r, 0), inCopy(r, 1)], [3, 4]);
+});
+
 test('WIN-26 an earlier window that is left without DMA gets a later one’s bytes from a recycled page', async () => {
   const options = { dmaCopyBufferBytes: 0x2000 };
   const r = await rig({ pages: high(4), options, read: true });
