@@ -123,6 +123,11 @@ export class Owners<E extends Owned> {
     entry.told = TOLD_READ | TOLD_WRITE | TOLD_FREE;
   }
 
+  /** The kernel reads the memory for others, which was told. */
+  excuse(entry: E): void {
+    entry.told |= TOLD_READ;
+  }
+
   /** Memory is freed: it must not be mapped any more. */
   freed(address: number, bytes: number, what: string): void {
     this.#each(address, bytes, (entry, from, to) => {

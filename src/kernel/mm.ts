@@ -547,6 +547,7 @@ export class AddressSpace {
   private copyHeld(child: AddressSpace, at: number, page: Page, bits: number): boolean {
     const copy = this.vm.allocator.alloc(this.pages);
     if (copy === null) return false;
+    this.vm.onUnmap?.(page, 'fork', this);
     this.vm.memory.copy(copy.phys, page.phys, PAGE_SIZE);
     copy.flags |= page.flags & COPIED_FLAGS;
     copy.anon = true;

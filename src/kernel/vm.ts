@@ -32,7 +32,7 @@ export type UnmapReason =
   | 'unmap'
   /** Copy-on-write gave the process another page. */
   | 'copy'
-  /** fork made a private page common to two processes. */
+  /** fork made a private page common to two processes, or copies it now because it is held. */
   | 'fork'
   | 'poison';
 

@@ -3,6 +3,7 @@
 import type { Page } from '../kernel/index.ts';
 import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
 import type { DmaLimits } from './dma-attr.ts';
+import { touches } from './dma-guard.ts';
 import { DIRECT, type Run } from './dma-plan.ts';
 import { type Binding, type DdiDmaHandle, WindowCookie } from './dma-struct.ts';
 import { traceWindow } from './dma-trace.ts';
@@ -139,14 +140,12 @@ export function selectWindow(k: Solaris, handle: DdiDmaHandle, binding: Binding,
 /** UMEM-07: pages are unlocked while they are bound, which stops nobody. */
 export function unlockUnder(k: Solaris, binding: Binding, pages: readonly Page[]): void {
   for (const { pfn } of pages) {
-    const bound = binding.windows.some(({ runs }) => runs.some((run) => covers(run, pfn)));
+    const bound = binding.windows.some(({ runs }) =>
+      runs.some(({ phys, bytes }) => touches(phys, bytes, pfn)),
+    );
     if (!bound) continue;
     binding.unlocked ??= new Set();
     binding.unlocked.add(pfn);
     k.dmaGuard?.unlocked(binding, pfn);
   }
-}
-
-function covers({ phys, bytes }: Run, pfn: number): boolean {
-  return phys < (pfn + 1) * PAGE_SIZE && phys + bytes > pfn * PAGE_SIZE;
 }

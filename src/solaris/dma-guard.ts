@@ -44,6 +44,9 @@ export class DmaGuard {
     this.#owners = machine.guard.watchesOwners
       ? new Owners<OwnedCookie>({ machine, allocator, mappingOf }, this.#pages)
       : null;
+    k.vm.onUnmap = ({ pfn }, why) => {
+      if (why === 'fork') this.#forked(pfn);
+    };
   }
 
   /** A window becomes the current one, whose memory the device may now use. */
@@ -119,6 +122,22 @@ export class DmaGuard {
     const watched = this.#watched.get(binding);
     if (watched !== undefined)
       this.#report('use-after-unlock', binding, watched.device, pfn, 'is copied after it was unlocked');
+  }
+
+  /** ULOCK-16: fork copies what is locked; a page that a device writes meanwhile is neither old nor new in the copy. */
+  #forked(pfn: number): void {
+    for (const [binding, watched] of this.#watched) {
+      const cookies = watched.owned.filter(({ cpu, size }) => touches(cpu, size, pfn));
+      if (accessOf(binding) === 'read' || cookies.length === 0) continue;
+      this.#report(
+        'user-unmapped',
+        binding,
+        watched.device,
+        pfn,
+        'is copied for a fork while a device writes it',
+      );
+      for (const cookie of cookies) this.#owners?.excuse(cookie);
+    }
   }
 
   #own(owners: Owners<OwnedCookie>, { phys, bytes }: Run, mapping: Mapping): OwnedCookie {
@@ -226,6 +245,11 @@ export class DmaGuard {
 export function accessOf({ flags }: Binding): Access {
   if ((flags & DDI_DMA_RDWR) === DDI_DMA_RDWR) return 'both';
   return (flags & DDI_DMA_READ) !== 0 ? 'write' : 'read';
+}
+
+/** Whether some of the bytes are in a page. */
+export function touches(phys: number, bytes: number, pfn: number): boolean {
+  return phys < (pfn + 1) * PAGE_SIZE && phys + bytes > pfn * PAGE_SIZE;
 }
 
 function eachPfn(phys: number, bytes: number, visit: (pfn: number) => void): void {

@@ -2,7 +2,7 @@
 // makes it, and its twin that does it right and is silent.
 
 import type { Access, Finding, Rule } from '../../src/guard/index.ts';
-import { PAGE_SIZE, type Sleeps } from '../../src/kernel/index.ts';
+import { type AllocOptions, PAGE_SIZE, type Sleeps } from '../../src/kernel/index.ts';
 import {
   DDI_DMA_CONSISTENT,
   DDI_DMA_RDWR,
@@ -19,7 +19,7 @@ import { assert, suite } from '../run/suite.ts';
 import { type BdRig, bootDisk, drop, type Held, HIGH, hold, process } from '../solaris/blkdev-rig.ts';
 import { boot, type Device, transfer } from '../solaris/dma-disk.ts';
 import { alloc, apart, attr, bind, bindPartial, getwin, high } from '../solaris/dma-rig.ts';
-import { BASE, locked, setup } from '../solaris/help.ts';
+import { BASE, locked, must, setup } from '../solaris/help.ts';
 
 const test = suite('guard solaris');
 
@@ -164,7 +164,8 @@ pair(
   'the device reads what the CPU wrote without a sync',
   (d) => {
     bind(d, DDI_DMA_WRITE);
-    d.memory.fill(AT + 8, 7, 16);
+    d.memory.fill(AT + 12, 7, 12);
+    d.memory.fill(AT + 8, 7, 4); // in front of it
     move(d, 'write');
   },
   { from: AT + 8, length: 16, direction: 'read' },
@@ -246,6 +247,24 @@ pair(
 );
 
 pair(
+  'sync-missing',
+  'the CPU reads twice what the device wrote: it is told once',
+  (d) => {
+    bind(d, DDI_DMA_READ);
+    move(d, 'read');
+    for (const at of [AT, AT + 8]) d.memory.read32(at);
+  },
+  { from: AT, length: 4, direction: 'write' },
+  (d) => {
+    bind(d, DDI_DMA_RDWR);
+    d.memory.write32(AT, 7);
+    sync(d, 0, 4, DDI_DMA_SYNC_FORDEV);
+    move(d, 'read');
+    d.memory.read32(AT); // may be its own
+  },
+);
+
+pair(
   'own-cpu',
   'the CPU writes into the window that is the device’s now',
   (d) => {
@@ -305,7 +324,7 @@ test('own-cpu sync-missing what goes through the copy buffer is copied by the ke
 /** What a process does with a transfer of its memory; the rules that it breaks, and the findings. */
 async function breaks(
   kind: string,
-  from: typeof HIGH | undefined,
+  from: AllocOptions | undefined,
   body: (rig: BdRig) => Sleeps<void>,
 ): Promise<readonly Finding[]> {
   const rig = await bootDisk({ kind });
@@ -393,9 +412,10 @@ test('use-after-unlock UMEM-07 a buf whose memory was unlocked before it is sent
 });
 
 test('use-after-unlock UMEM-07 of two locks one goes: pages that the other holds stay the device’s', async () => {
-  const found = await breaks('ahci', undefined, function* (rig) {
+  const found = await breaks('ahci', { placement: 'contiguous' }, function* (rig) {
     const { bp, cookie } = yield* begun(rig);
     const other: UmemCookie = yield* locked(rig.solaris, 1, DDI_UMEMLOCK_READ, BASE);
+    assert.is([...rig.solaris.dma_bound()].at(-1)?.binding?.cookies.length, 1, 'both pages are in it');
     rig.solaris.ddi_umem_unlock(cookie);
     assert.is(yield* rig.solaris.biowait(bp), 0);
     rig.solaris.freerbuf(bp);
@@ -438,5 +458,21 @@ for (const [flags, broken] of [
     });
     assert.equal(rulesOf(found), broken);
     if (broken.length > 0) assert.equal([found[0]?.length, found[0]?.direction], [PAGE_SIZE, 'write']);
+  });
+}
+
+for (const early of [true, false]) {
+  test(`user-unmapped ULOCK-16 a fork ${early ? 'while the disk writes the memory' : 'behind the transfer: its twin'}`, async () => {
+    const found = await breaks('ahci', undefined, function* (rig) {
+      const as = must(rig.solaris.kernel.curproc.p_as);
+      const held = yield* begun(rig);
+      if (!early) yield* rig.solaris.biowait(held.bp);
+      const child = must(yield* as.fork());
+      if (early) yield* rig.solaris.biowait(held.bp);
+      drop(rig, held);
+      yield* child.drop();
+    });
+    assert.equal(rulesOf(found), early ? ['user-unmapped', 'user-unmapped'] : []);
+    if (early) assert.equal([found[0]?.length, found[0]?.direction], [PAGE_SIZE, 'write']);
   });
 }
