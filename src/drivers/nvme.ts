@@ -17,16 +17,7 @@ import {
   PCI_VENDOR,
 } from '../../assembly/bus/pci-regs.ts';
 import * as regs from '../../assembly/nvme/regs.ts';
-import {
-  ASC_INVALID_CDB_FIELD,
-  ASC_LBA_RANGE,
-  ASC_READ_ERROR,
-  ASC_WRITE_ERROR,
-  ASC_WRITE_PROTECTED,
-  KEY_DATA_PROTECT,
-  KEY_ILLEGAL_REQUEST,
-  KEY_MEDIUM_ERROR,
-} from '../../assembly/scsi/regs.ts';
+import { ASC_INVALID_CDB_FIELD, KEY_ILLEGAL_REQUEST } from '../../assembly/scsi/regs.ts';
 import type { Controller } from '../machine/controller.ts';
 import { MachineError } from '../machine/errors.ts';
 import type { PhysMem } from '../machine/phys-mem.ts';
@@ -36,6 +27,7 @@ import { NvmeBuffer } from './nvme-buffer.ts';
 import { DataPointer } from './nvme-data.ts';
 import { EVENT_CIDS, type EventClient, get32, type NvmeEvent, NvmeEvents, sizeOf } from './nvme-events.ts';
 import { NvmeRing } from './nvme-ring.ts';
+import { fail } from './nvme-status.ts';
 import { ANSWER_BYTES, deliver, translate } from './sat.ts';
 
 const PAGE_BYTES = 4096;
@@ -373,33 +365,12 @@ class NvmeDriver implements Driver {
   #complete(slot: number, status: number): void {
     const command = this.#open[slot];
     if (command === undefined || command === null) return;
-    if (status !== regs.NVME_SUCCESS) this.#fail(command, status);
+    if (status !== regs.NVME_SUCCESS) fail(command, status);
     else if (this.#answered[slot] === 1)
       deliver(command, this.disks[command.disk] as NvmeDisk, this.#memory, this.#answer);
     else command.status = 'ok';
     this.#vacate(slot);
     command.done(command);
-  }
-
-  #fail(command: DriverCommand, status: number): void {
-    command.senseLength = 0;
-    command.residual = transferBytes(command);
-    switch (status) {
-      case regs.NVME_LBA_RANGE:
-        setSense(command, KEY_ILLEGAL_REQUEST, ASC_LBA_RANGE);
-        break;
-      case regs.NVME_READ_ERROR:
-        setSense(command, KEY_MEDIUM_ERROR, ASC_READ_ERROR);
-        break;
-      case regs.NVME_WRITE_FAULT:
-        setSense(command, KEY_MEDIUM_ERROR, ASC_WRITE_ERROR);
-        break;
-      case regs.NVME_WRITE_PROTECTED:
-        setSense(command, KEY_DATA_PROTECT, ASC_WRITE_PROTECTED);
-        break;
-      default:
-        command.status = statusOf(status);
-    }
   }
 
   #vacate(slot: number): void {
@@ -616,29 +587,6 @@ class NvmeDriver implements Driver {
   #setAddress(register: number, address: number): void {
     this.#set32(register, address >>> 0);
     this.#set32(register + 4, (address / TWO_32) >>> 0);
-  }
-}
-
-/** What a status without sense data means to the kernel. */
-function statusOf(status: number): CommandStatus {
-  switch (status) {
-    case regs.NVME_ABORT_REQUESTED:
-    case regs.NVME_ABORT_SQ_DELETED:
-      return 'aborted';
-    case regs.NVME_INVALID_NAMESPACE:
-    case regs.NVME_INVALID_FIELD:
-      return 'no-device';
-    case regs.NVME_DATA_TRANSFER:
-    case regs.NVME_PRP_OFFSET:
-    case regs.NVME_SGL_SEGMENT:
-    case regs.NVME_SGL_COUNT:
-    case regs.NVME_SGL_LENGTH:
-    case regs.NVME_SGL_TYPE:
-      return 'transport-error';
-    case regs.NVME_FORMAT_IN_PROGRESS:
-      return 'busy';
-    default:
-      return 'device-error';
   }
 }
 

@@ -8,5 +8,6 @@ export * from './faults.ts';
 export * from './machine.ts';
 export type { MediaNotice } from './media-notice.ts';
 export { type Flavour, loadModule } from './module.ts';
+export { type ControllerOptions, type MachineOptions, RAM_LAYOUTS } from './options.ts';
 export { PhysMem, type RamRegion } from './phys-mem.ts';
 export { Snapshot } from './snapshot.ts';

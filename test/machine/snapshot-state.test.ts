@@ -332,7 +332,7 @@ const CHANGING: Readonly<Record<string, string>> = {
   'phys-mem.ts #hooked': 'whether somebody hooks in',
   'phys-mem.ts #index': 'the region of the last hit',
   'phys-mem.ts #offset': 'the region of the last hit',
-  'phys-mem.ts #touch': 'a kernel’s hook',
+  'phys-mem.ts #touches': 'a kernel’s hook',
   'phys-mem.ts #watched': 'a kernel’s: what it has mapped',
   'phys-mem.ts #watch': 'made of the machine',
 };
