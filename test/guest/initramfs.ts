@@ -50,10 +50,15 @@ export interface InitramfsOptions {
   readonly drivers: readonly string[];
   /** Programs of our own, by their names in /bin. */
   readonly programs: Readonly<Record<string, Uint8Array>>;
+  /** The first program; default takes lines of shell from guest.ts. */
+  readonly init?: string;
 }
 
 /** Builds the archive from the unpacked packages. */
-export function makeInitramfs(from: Unpacked, { drivers, programs }: InitramfsOptions): Uint8Array {
+export function makeInitramfs(
+  from: Unpacked,
+  { drivers, programs, init = INIT }: InitramfsOptions,
+): Uint8Array {
   const files = from.programs;
   const lib = join(from.kernel, 'lib');
   const version = readdirSync(join(lib, 'modules'))[0] as string; // one kernel was unpacked
@@ -69,7 +74,7 @@ export function makeInitramfs(from: Unpacked, { drivers, programs }: InitramfsOp
   const entries: ArchiveEntry[] = [
     ...FOLDERS.map((path) => ({ path, mode: FOLDER })),
     { path: 'dev/console', mode: DEVICE, device: [5, 1] },
-    { path: 'init', mode: PROGRAM, data: text(INIT) },
+    { path: 'init', mode: PROGRAM, data: text(init) },
     { path: 'bin/load', mode: PROGRAM, data: text(LOAD) },
     { path: 'etc/mke2fs.conf', mode: PROGRAM, data: readFileSync(join(files, 'etc/mke2fs.conf')) },
     { path: 'bin/busybox', mode: PROGRAM, data: readFileSync(join(files, 'bin/busybox')) },

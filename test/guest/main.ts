@@ -8,7 +8,6 @@ import { GUEST_DISKS, type GuestDisk, V86_IDE } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { runNarrow } from './narrow.ts';
 import { GuestUnavailable, type Release, type Unpacked, unpackedPackages } from './packages.ts';
-import { checkPage, servePage } from './page.ts';
 import { type GuestResult, READERS, runGuest, type StepResult } from './run.ts';
 
 const HELP = `Example:
@@ -23,15 +22,11 @@ probe, partition, format, copy, verify, meet media errors and reboot. What is do
   --profile NAME    another profile of the one controller that is named; of one with too few address lines for
                     the guest's memory (ahci-26lines, nvme-26lines) the guard's findings are shown
   --release NAME    bookworm (Linux 6.1, the default) or bullseye (Linux 5.10)
-  --page            serves examples/v86.html, the same in a browser
-  --browser         has Chromium open that page without a window, and says how far it got
   --jobs N          guests at a time, default 1
   --verbose         what the guests say, on stderr
 
 Controllers: ${GUEST_DISKS.map(({ controller }) => controller).join(' ')}
 `;
-
-const PAGE_PORT = 8086;
 
 class Usage extends Error {}
 
@@ -47,8 +42,6 @@ function parse() {
         'no-speed': { type: 'boolean', default: false },
         profile: { type: 'string' },
         release: { type: 'string', default: 'bookworm' },
-        page: { type: 'boolean', default: false },
-        browser: { type: 'boolean', default: false },
         jobs: { type: 'string', default: '1' },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -74,7 +67,6 @@ async function main(): Promise<number> {
   if (options.profile !== undefined && devices.length !== 1)
     throw new Usage('--profile wants one controller');
   const files = unpackedPackages(release);
-  if (options.page || options.browser) return inBrowser(filesFor(GUEST_DISKS, files), options.browser);
   const results =
     jobs > 1
       ? await inProcesses(devices, jobs, ['--release', release, ...switches(options)])
@@ -106,17 +98,6 @@ function find(name: string): GuestDisk {
 function filesFor(devices: readonly GuestDisk[], folder: Unpacked): GuestFiles {
   const drivers = [...new Set([...devices.flatMap(({ modules }) => modules), V86_IDE.driver])];
   return { ...readGuestFiles(folder), initramfs: makeInitramfs(folder, { drivers, programs: READERS }) };
-}
-
-async function inBrowser(files: GuestFiles, check: boolean): Promise<number> {
-  if (check) {
-    const said = await checkPage(files);
-    process.stdout.write(`${said.trimEnd()}\n`);
-    return said.startsWith('mounted') ? 0 : 1;
-  }
-  const { url } = await servePage(files, PAGE_PORT);
-  process.stderr.write(`${url}, until Ctrl-C\n`);
-  return new Promise(() => {}); // the server keeps the process alive
 }
 
 async function inTurn(

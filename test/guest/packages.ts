@@ -35,17 +35,19 @@ export interface Unpacked {
   readonly programs: string;
 }
 
-/** Packages are downloaded and unpacked unless they are there already. */
-export function unpackedPackages(release: Release): Unpacked {
-  const programs = unpack('bookworm', PROGRAMS);
-  return { programs, kernel: release === 'bookworm' ? programs : unpack(release, []) };
+/** Packages are downloaded and unpacked unless they are there already, or `download` is false. */
+export function unpackedPackages(release: Release, { download = true } = {}): Unpacked {
+  const programs = unpack('bookworm', PROGRAMS, download);
+  return { programs, kernel: release === 'bookworm' ? programs : unpack(release, [], download) };
 }
 
 /** The folder with the files of a release's kernel and of these packages. */
-function unpack(release: Release, names: readonly string[]): string {
+function unpack(release: Release, names: readonly string[], download: boolean): string {
   const home = join(root, '.cache', 'guest', release);
   const files = join(home, 'files');
   if (existsSync(files)) return files;
+  if (!download)
+    throw new GuestUnavailable(`no packages of ${release} in .cache/guest/; npm run guest downloads them`);
   const apt = new Apt(home, release);
   apt.run('apt-get', ['update']);
   const kernel = /Depends: (linux-image-\S+)/.exec(apt.run('apt-cache', ['depends', 'linux-image-686']))?.[1];

@@ -1,116 +1,58 @@
-// examples/v86.html: puts the files there that it loads, serves the project's folder, and for a test has Chromium open
-// it without a window.
+// `npm run v86-page`: the guests of `npm run guest`, in a browser.
 
-import { spawn } from 'node:child_process';
-import {
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import { delimiter, extname, join, normalize } from 'node:path';
-import type { GuestFiles } from './guest.ts';
-import { GuestUnavailable } from './packages.ts';
-import { root } from './root.ts';
+import { parseArgs } from 'node:util';
+import { PAGE, preparePage, servePage } from './page-server.ts';
 
-const PAGE = 'examples/v86.html';
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html',
-  '.js': 'text/javascript',
-  '.mjs': 'text/javascript',
-  '.wasm': 'application/wasm',
-};
-const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
-const PATIENCE_MS = 600_000;
+const HELP = `Example:
+  npm run v86-page
+  npm run v86-page -- --port 9000
 
-export interface PageServer {
-  readonly url: string;
-  /** What the page said when it came to its end: its status in the first line. */
-  readonly report: Promise<string>;
-  close(): void;
-}
+Serves examples/v86.html to this machine, with Debian's i386 kernel for v86 to boot. What is downloaded stays in
+.cache/guest/. Ctrl+C ends it.
 
-/** Serves the page to this machine only; `port` 0: any that is free. */
-export async function servePage(files: GuestFiles, port: number): Promise<PageServer> {
-  const folder = join(root, '.cache/guest/page');
-  mkdirSync(folder, { recursive: true });
-  for (const [name, bytes] of [
-    ['bios.bin', files.bios],
-    ['vgabios.bin', files.vgaBios],
-    ['vmlinuz', files.kernel],
-    ['initramfs.cpio', files.initramfs],
-  ] as const) {
-    writeFileSync(join(folder, name), bytes);
+  --port N          where, default 8086; 0 for any that is free
+`;
+const PORT_MAX = 65535;
+
+class Usage extends Error {}
+
+function parse(): { port: number; help: boolean } {
+  const options = {
+    port: { type: 'string', default: '8086' },
+    help: { type: 'boolean', short: 'h', default: false },
+  } as const;
+  try {
+    const { values } = parseArgs({ options });
+    return { port: portOf(values.port), help: values.help };
+  } catch (error) {
+    throw error instanceof Usage ? error : new Usage(error instanceof Error ? error.message : String(error));
   }
-  let tell: (text: string) => void = () => {};
-  const report = new Promise<string>((resolve) => {
-    tell = resolve;
-  });
-  const server = createServer((request, response) => answer(request, response, tell));
-  await new Promise<void>((resolve) => {
-    server.listen(port, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  const used = typeof address === 'object' && address !== null ? address.port : port;
-  return { url: `http://127.0.0.1:${used}/${PAGE}`, report, close: () => void server.close() };
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, tell: (text: string) => void): void {
-  if (request.method === 'POST') {
-    let text = '';
-    request.setEncoding('utf8').on('data', (part: string) => {
-      text += part;
-    });
-    request.on('end', () => {
-      tell(text);
-      response.end();
-    });
+function portOf(text: string): number {
+  const port = Number(text);
+  if (text !== '' && Number.isInteger(port) && port >= 0 && port <= PORT_MAX) return port;
+  throw new Usage(`port is “${text}”; it must be a whole number from 0 to ${PORT_MAX}`);
+}
+
+async function main(): Promise<void> {
+  const { port, help } = parse();
+  if (help) {
+    process.stdout.write(HELP);
     return;
   }
-  const path = normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname));
-  const file = join(root, path);
-  if (path.includes('..') || !existsSync(file) || !statSync(file).isFile()) {
-    response.writeHead(404).end();
-    return;
-  }
-  response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' });
-  createReadStream(file).pipe(response);
+  process.stderr.write('Looking for the kernel\n');
+  const guest = preparePage();
+  if ('unavailable' in guest) process.stderr.write(`${guest.unavailable}\nThe page will say so, too.\n`);
+  const { origin } = await servePage(guest, port);
+  process.stdout.write(`${origin}${PAGE}\n`);
 }
 
-/** Opens the page in Chromium, and resolves to what it said. */
-export async function checkPage(files: GuestFiles): Promise<string> {
-  const browser = BROWSERS.flatMap((name) =>
-    (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, name)),
-  ).find((path) => existsSync(path));
-  if (browser === undefined) throw new GuestUnavailable('no Chromium is installed: apt-get install chromium');
-  const server = await servePage(files, 0);
-  const profile = mkdtempSync(join(tmpdir(), 'backplane-page-'));
-  const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run'];
-  const child = spawn(
-    browser,
-    [...flags, `--user-data-dir=${profile}`, '--remote-debugging-port=0', server.url],
-    {
-      stdio: 'ignore',
-    },
-  );
-  const ended = new Promise<string>((resolve) => {
-    child.on('error', (error) => resolve(`failed: ${error.message}`));
-    child.on('close', (code) => resolve(`failed: the browser ended with ${code}`));
-  });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, PATIENCE_MS, `failed: the page said nothing in ${PATIENCE_MS} ms`);
-  });
-  const said = await Promise.race([server.report, ended, late]);
-  clearTimeout(timer);
-  child.kill();
-  await ended;
-  server.close();
-  rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-  return said;
+try {
+  await main();
+} catch (error) {
+  const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+  if (!(error instanceof Usage || inUse)) throw error;
+  process.stderr.write(inUse ? 'That port is taken: --port names another one.\n' : `${error.message}\n`);
+  process.exitCode = 2;
 }
