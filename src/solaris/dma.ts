@@ -91,6 +91,8 @@ export function createDma(k: Solaris) {
   const ready = new Ready();
   const waiting = new CallbackList(k.interrupts, 'dma resources');
   const bound = new Set<DdiDmaHandle>();
+  /** A page of what is being bound is not locked. */
+  let bare = false;
   const copySlots = Math.floor((k.options.dmaCopyBufferBytes ?? MAX_COPYBUF_BYTES) / PAGE_SIZE);
   // Trimming may put two pieces of one window on two pages.
   if (!(copySlots >= 2)) throw new RangeError('dmaCopyBufferBytes is less than two pages');
@@ -164,6 +166,7 @@ export function createDma(k: Solaris) {
 
   function checkLocked(page: Page | null, driver: string): void {
     if (page === null || page.locks > 0) return;
+    bare = true;
     k.warnings.warn('BIND-05', 'memory that nobody locked is bound', driver);
   }
 
@@ -342,8 +345,9 @@ export function createDma(k: Solaris) {
       const bytes = bp.b_bcount >>> 0; // BIND-02
       noteMistakes(handle, bp, flags);
       const offset = bp.b_un.b_addr & PAGE_MASK;
+      bare = false;
       const made = cookiesOf(handle.limits, offset, bytes, kind, bufPages(bp, handle.dip.driver));
-      const [unlocked, kernel] = [unlockedOf(bp, offset + bytes), null];
+      const [unlocked, kernel] = [bare ? unlockedOf(bp, offset + bytes) : null, null];
       const object = { runs: made.runs, wanted: made.slots, bytes, buf: bp, kernel, unlocked, kind, where };
       return bind({ handle, object, flags, waitfp, arg, cookiep, countp });
     },
