@@ -8,7 +8,7 @@ export type * from './content.ts';
 export * from './error.ts';
 export { type FileOptions, openFile } from './file.ts';
 export type * from './medium.ts';
-export { type NbdOptions, openNbd } from './nbd/client.ts';
+export { type NbdOptions, openNbd } from './nbd/export.ts';
 export { isNbdUri } from './nbd/uri.ts';
 export { createQcow2, IMAGE_FORMATS, type ImageFormat, type ImageOptions, openImage } from './open.ts';
 export { type AsyncOverlay, type OverlayOptions, overlay, type SyncOverlay } from './overlay.ts';

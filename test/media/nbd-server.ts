@@ -93,8 +93,12 @@ export async function listening(path: string, isAlive: () => boolean): Promise<v
 let count = 0;
 
 /** Listens on a socket in `folder`; every connection is served by the script. */
-export async function serve(folder: string, script: Script): Promise<ScriptedServer> {
-  const path = join(folder, `scripted-${count++}.sock`);
+export function serve(folder: string, script: Script): Promise<ScriptedServer> {
+  return serveAt(join(folder, `scripted-${count++}.sock`), script);
+}
+
+/** Listens on the socket `path`, where nobody listens any more. */
+export async function serveAt(path: string, script: Script): Promise<ScriptedServer> {
   const requests: Request[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

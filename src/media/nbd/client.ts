@@ -1,4 +1,4 @@
-// A disk behind an NBD server, as an asynchronous medium. Only for Node.
+// A connection to an NBD server. Only for Node.
 //
 // [1] NetworkBlockDevice, doc/proto: "Transmission", "Structured reply chunk message", "Request types".
 //
@@ -14,25 +14,12 @@ import * as p from './protocol.ts';
 import { type ByteStream, connect } from './stream.ts';
 import { parseNbdUri } from './uri.ts';
 
-export interface NbdOptions {
-  /** Default false: an export that may only be read is then refused. */
-  readonly readOnly?: boolean;
-  /** Real milliseconds that connecting and negotiating may take, each; default 10,000. */
-  readonly timeoutMs?: number;
-}
-
-const DEFAULT_TIMEOUT_MS = 10_000;
 /** Stretches of one reply that do not touch each other. */
 const STRETCHES_MAX = 4096;
 
-/**
- * Connects to `nbd://host:port/export` or `nbd+unix:///export?socket=path`. Throws MediumError, whose message
- * names the address and what would be right. What is discarded is written with zeroes, as holes where the server
- * has them (NBD_CMD_WRITE_ZEROES): NBD_CMD_TRIM leaves open what is read afterwards.
- */
-export async function openNbd(uri: string, options: NbdOptions = {}): Promise<AsyncMedium> {
+/** Connects and negotiates, each in at most `timeoutMs` real milliseconds. Throws MediumError. */
+export async function connectNbd(uri: string, timeoutMs: number, readOnly: boolean): Promise<NbdConnection> {
   const address = parseNbdUri(uri);
-  const { readOnly = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const stream = await connect(uri, address, timeoutMs);
   const timer = setTimeout(() => {
     stream.fail(
@@ -44,7 +31,7 @@ export async function openNbd(uri: string, options: NbdOptions = {}): Promise<As
     if (!readOnly && (info.flags & p.HAS_READ_ONLY) !== 0) {
       throw new MediumError(`${uri}: the server lets it only be read; open it read-only`, 'read-only');
     }
-    return new NbdMedium(stream, uri, info, readOnly);
+    return new NbdConnection(stream, uri, info, readOnly);
   } catch (error) {
     stream.fail(new MediumError(`${uri}: it is closed`, 'closed'));
     throw error;
@@ -65,7 +52,7 @@ interface Pending {
   error: MediumError | null;
 }
 
-class NbdMedium implements AsyncMedium {
+export class NbdConnection implements AsyncMedium {
   readonly sync = false;
   readonly name: string;
   readonly bytes: number;
@@ -77,6 +64,7 @@ class NbdMedium implements AsyncMedium {
   readonly #pending = new Map<number, Pending>();
   #cookie = 0;
   #dead: MediumError | null = null;
+  #isBroken = false;
 
   constructor(stream: ByteStream, name: string, info: ExportInfo, readOnly: boolean) {
     this.#stream = stream;
@@ -85,6 +73,16 @@ class NbdMedium implements AsyncMedium {
     this.bytes = info.bytes;
     this.readOnly = readOnly;
     this.#replies = this.#receive();
+  }
+
+  /** Whether the server went away, so that it may come back; one that broke the protocol is left for good. */
+  get isLost(): boolean {
+    return this.#dead !== null && this.#dead.reason !== 'closed' && !this.#isBroken;
+  }
+
+  /** Whether what is written may be lost until it is flushed. */
+  get hasCache(): boolean {
+    return (this.#info.flags & p.HAS_FLUSH) !== 0;
   }
 
   async read(offset: number, buffer: Uint8Array): Promise<number> {
@@ -236,6 +234,7 @@ class NbdMedium implements AsyncMedium {
   }
 
   #broken(what: string): MediumError {
+    this.#isBroken = true;
     return new MediumError(`${this.name}: the server breaks the protocol: ${what}`, 'failed');
   }
 
