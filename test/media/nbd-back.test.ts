@@ -61,7 +61,10 @@ async function failure(promise: Promise<unknown>): Promise<string> {
 }
 
 /** Lets the connection's end arrive. */
-const moment = () => new Promise((resolve) => setTimeout(resolve, 20));
+const moment = (): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, 20);
+  });
 
 test('requests fail while the server is away, and go on when it is back', () =>
   withDisk(async (medium, place) => {
