@@ -1,7 +1,7 @@
 // `backplane qtest`: replays a script of the protocol qtest and says what became of the devices.
 
 import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { RULES } from '../guard/index.ts';
 import { QtestError } from '../qtest/errors.ts';
 import { commandLineFor, parseScript, replay, type ScriptOutcome } from '../qtest/script.ts';
@@ -14,76 +14,82 @@ const REFUSED_SHOWN = 5;
 const FINDINGS_SHOWN = 8;
 const TEXT_SHOWN = 100;
 
-interface QtestOptions {
-  readonly machine?: string;
-  readonly memory?: string;
-  readonly device?: readonly string[];
-  readonly drive?: readonly string[];
-  readonly json?: boolean;
-}
-
 export function addQtest(root: Command): void {
-  const many = (flags: string, about: string): Option =>
-    new Option(flags, about).argParser((value: string, all: readonly string[] | undefined) => [
-      ...(all ?? []),
-      value,
-    ]);
   root
     .command('qtest')
-    .argument(
-      '<file>',
-      'a script: lines of the protocol, perhaps with the command line that they are for; - reads standard input',
-    )
+    .usage('[--json] <file> [arguments of the machine]')
+    .argument('<words...>', 'see below')
     .description('replay a qtest script, such as a bug report has, and say what the guard found')
-    .option('-M, --machine <name>', 'pc or q35, instead of what the script names (default: pc)')
-    .option('-m, --memory <size>', 'RAM, in MiB unless it has a unit')
-    .addOption(many('-d, --device <text>', 'another device, as in nvme,drive=d0,serial=1; may be repeated'))
-    .addOption(many('--drive <text>', 'another drive, as in if=none,id=d0,file=null-co://; may be repeated'))
     .option('--json', 'print one object')
+    // The machine's options are the server's, with one dash or two.
+    .allowUnknownOption()
     .addHelpText(
       'before',
       [
         'Examples:',
         '  backplane qtest report.qtest',
-        '  backplane qtest report.qtest -M q35 --drive if=none,id=d0,file=null-co:// --device nvme,drive=d0,serial=1',
+        '  backplane qtest report.qtest -M q35 -drive if=none,id=d0,file=null-co:// -device nvme,drive=d0,serial=1',
         '',
         'Exit status: 0 nothing was found, 1 the guard found something or a device did not survive.',
         '',
       ].join('\n'),
     )
-    .action(async (file: string, options: QtestOptions) => {
-      process.exitCode = await qtest(file, options);
+    .addHelpText(
+      'after',
+      [
+        '',
+        '<file> is a script: lines of the protocol, perhaps with the command line that they are for, also as a comment;',
+        '- reads standard input. What follows describes the machine as reports do, in addition or instead: -M, -m,',
+        '-device, -drive and whatever else `backplane-system-x86_64 -help` lists. A whole line `qemu-system-i386 … -qtest',
+        'stdio` may be pasted; where the protocol was spoken means nothing here.',
+      ].join('\n'),
+    )
+    .action(async (words: string[], options: { json?: boolean }) => {
+      process.exitCode = await qtest(words, options.json === true);
     });
 }
 
-async function qtest(file: string, options: QtestOptions): Promise<number> {
+async function qtest(words: readonly string[], json: boolean): Promise<number> {
+  const file = fileAmong(words);
   const bytes = attempt(file, () => readFileSync(file === '-' ? 0 : file));
   if (bytes.length > SCRIPT_MAX)
     throw new UsageError(`${formatPath(file)} has ${bytes.length} bytes; at most ${SCRIPT_MAX} are read`);
-  const outcome = await play(bytes.toString('utf8'), file, options);
+  const outcome = await play(bytes.toString('utf8'), file, words);
   const found = outcome.findings.length > 0 || !outcome.survived;
-  if (options.json === true) process.stdout.write(`${JSON.stringify(toJson(outcome), null, 2)}\n`);
+  if (json) process.stdout.write(`${JSON.stringify(toJson(outcome), null, 2)}\n`);
   else process.stdout.write(`${format(outcome, formatPath(file), paintFor(process.stdout))}\n`);
   return found ? EXIT_FOUND : EXIT_FINE;
 }
 
-async function play(text: string, file: string, options: QtestOptions): Promise<ScriptOutcome> {
-  const added = [
-    ...(options.machine === undefined ? [] : ['-M', options.machine]),
-    ...(options.memory === undefined ? [] : ['-m', options.memory]),
-    ...(options.drive ?? []).flatMap((drive) => ['-drive', drive]),
-    ...(options.device ?? []).flatMap((device) => ['-device', device]),
-  ];
+/** The one word that is neither an option, nor its value, nor the program of a pasted line. */
+function fileAmong(words: readonly string[]): string {
+  const operands: string[] = [];
+  try {
+    commandLineFor(parseScript(''), words, operands);
+  } catch (error) {
+    throw asUsage(error, 'qtest');
+  }
+  const files = operands.filter((word) => !/-system-(?:x86_64|i386)$/.test(word));
+  const [file, second] = files;
+  if (file === undefined) throw new UsageError('qtest: no script is named; write backplane qtest FILE');
+  if (second !== undefined)
+    throw new UsageError(`qtest: "${second}" is no option; one script is replayed, and that is "${file}"`);
+  return file;
+}
+
+async function play(text: string, file: string, words: readonly string[]): Promise<ScriptOutcome> {
   try {
     const script = parseScript(text);
-    return await replay(script, commandLineFor(script, added), {
-      readText: (path) => readFileSync(path, 'utf8'),
-    });
+    const line = commandLineFor(script, words, []);
+    return await replay(script, line, { readText: (path) => readFileSync(path, 'utf8') });
   } catch (error) {
-    if (error instanceof QtestError)
-      throw new UsageError(`${file === '-' ? 'stdin' : formatPath(file)}: ${error.message}`);
-    throw error;
+    throw asUsage(error, file === '-' ? 'stdin' : formatPath(file));
   }
+}
+
+/** What cannot be is a mistake of usage; anything else stays what it is. */
+function asUsage(error: unknown, where: string): Error {
+  return error instanceof QtestError ? new UsageError(`${where}: ${error.message}`) : (error as Error);
 }
 
 function toJson(outcome: ScriptOutcome): object {

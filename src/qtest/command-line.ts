@@ -52,7 +52,7 @@ const HARMLESS_VALUES = [
 /** And switches. */
 const HARMLESS_SWITCHES = [
   'enable-fips', 'no-acpi', 'no-fd-bootchk', 'no-hpet', 'no-reboot', 'no-shutdown', 'no-user-config', 'nographic',
-  'no-kvm', 'usb',
+  'enable-kvm', 'no-kvm', 'usb',
 ] as const; // biome-ignore format: a list
 
 /** What an option without a meaning of its own adds to the rest of the command line. */
@@ -169,8 +169,11 @@ const SWITCHES: Readonly<Record<string, (draft: Draft) => void>> = {
   ...Object.fromEntries(HARMLESS_SWITCHES.map((name) => [name, () => {}])),
 };
 
-/** Reads the arguments. Throws QtestError, which names the argument that is wrong. */
-export function readCommandLine(args: readonly string[]): CommandLine {
+/**
+ * Reads the arguments. Throws QtestError, which names the argument that is wrong. Words that belong to no option are put
+ * into `operands`; where there is none they are wrong, too.
+ */
+export function readCommandLine(args: readonly string[], operands: string[] | null = null): CommandLine {
   const draft: Draft = {
     machine: 'pc',
     ramBytes: DEFAULT_RAM,
@@ -194,7 +197,11 @@ export function readCommandLine(args: readonly string[]): CommandLine {
   for (let i = 0; i < args.length; i++) {
     const argument = args[i] as string;
     const name = /^--?([A-Za-z].*)$/.exec(argument)?.[1];
-    if (name === undefined) throw new QtestError(`"${argument}" is no option; images are given with -drive`);
+    if (name === undefined) {
+      if (operands === null) throw new QtestError(`"${argument}" is no option; images are given with -drive`);
+      operands.push(argument);
+      continue;
+    }
     const turnOn = Object.hasOwn(SWITCHES, name) ? SWITCHES[name] : undefined;
     const set = Object.hasOwn(WITH_VALUE, name) ? WITH_VALUE[name] : undefined;
     if (turnOn !== undefined) turnOn(draft);

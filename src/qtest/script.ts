@@ -11,6 +11,8 @@ import { System, type SystemOptions } from './system.ts';
 export interface Script {
   /** Arguments of the emulator that the script was written for, empty where none are named. */
   readonly args: readonly string[];
+  /** The number of the line that they stand in; 0: in none. */
+  readonly argsLine: number;
   /** Commands, each with the number of its line. */
   readonly commands: readonly ScriptCommand[];
 }
@@ -51,13 +53,19 @@ const COMMAND =
 /** What logs write before a command. */
 const LOGGED = /^\[R [^\]]*\]\s*/;
 /** What logs have beside commands. */
-const NOT_SENT = /^(?:\[[SI] [^\]]*\]|OK\b|ERR\b|FAIL\b|IRQ\b|EOF$|\[[IS]\b)/;
-const PROGRAM = /(?:^|[\s/])[\w.-]*-system-(?:x86_64|i386)\b/;
+const NOT_SENT =
+  /^(?:\[[SI] [^\]]*\]|OK\b|ERR\b|FAIL\b|IRQ\b|EOF$|\[[IS]\b|\S*-system-(?:x86_64|i386): |==\d+==)/;
+/** The program that a line starts, and not only speaks of. */
+const PROGRAM = /(?:^|[\s/])[\w.-]*-system-(?:x86_64|i386)(?=\s+-|\s*$)/;
+/** Characters of a line that a message shows. */
+const LINE_SHOWN = 60;
 
 /** Takes a script apart. Throws QtestError, which names the line that is no command. */
 export function parseScript(text: string): Script {
   const commands: ScriptCommand[] = [];
   let args: string[] = [];
+  let argsLine = 0;
+  if (text.includes('\0')) throw new QtestError('it is binary; a script is text, one command a line');
   const lines = text.replaceAll('\r', '').split('\n');
   for (let i = 0; i < lines.length; i++) {
     const number = i + 1;
@@ -65,15 +73,18 @@ export function parseScript(text: string): Script {
     while (line.endsWith('\\') && i + 1 < lines.length)
       line = `${line.slice(0, -1)} ${(lines[++i] ?? '').trim()}`;
     const given = argumentsIn(line);
-    if (given !== null) args = given;
-    else if (line !== '' && !line.startsWith('#') && !line.startsWith('//')) {
+    if (given !== null) {
+      if (given.length > 0) [args, argsLine] = [given, number];
+    } else if (line !== '' && !line.startsWith('#') && !line.startsWith('//')) {
       const command = line.replace(LOGGED, '');
       if (COMMAND.test(`${command} `)) commands.push({ line: number, text: command });
       else if (!NOT_SENT.test(line))
-        throw new QtestError(`line ${number}: "${line}" is no command of the protocol`);
+        throw new QtestError(
+          `line ${number}: "${line.slice(0, LINE_SHOWN)}" is no command of the protocol, such as outl 0xcf8 0x80000810`,
+        );
     }
   }
-  return { args, commands };
+  return { args, argsLine, commands };
 }
 
 /** The arguments in a line that starts an emulator, or a comment that begins with options; null: there are none. */
@@ -86,7 +97,7 @@ function argumentsIn(line: string): string[] | null {
   const words = Array.from(
     rest
       .replace(/<<-?\s*['"]?\w+['"]?.*$/, '')
-      .replace(/[|;&].*$|\s2?>.*$/, '')
+      .replace(/[|;&].*$|\s(?:2?>|<).*$/, '')
       .matchAll(/"([^"]*)"|'([^']*)'|((?:[^\s"']|"[^"]*"|'[^']*')+)/g),
     ([, double, single, bare]) => double ?? single ?? (bare ?? '').replace(/["']/g, ''),
   );
@@ -95,21 +106,26 @@ function argumentsIn(line: string): string[] | null {
 
 /** Where the original was spoken to is of no use here. */
 function withoutTransport(words: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? '';
-    const next = words[i + 1];
-    if (/^--?(?:qtest|qtest-log|chardev|mon|monitor|qmp)$/.test(word)) i++;
-    else if (word === '-enable-kvm' || word === '-accel' || word === '-machine=accel') {
-      if (next !== undefined && !next.startsWith('-')) i++;
-    } else kept.push(word);
-  }
-  return kept;
+  const isTransport = (word = ''): boolean => /^--?(?:qtest|qtest-log|chardev|mon|monitor|qmp)$/.test(word);
+  return words.filter((word, i) => !isTransport(word) && !isTransport(words[i - 1]));
 }
 
-/** The machine that `args` describe, with what people said on the command line instead or in addition. */
-export function commandLineFor(script: Script, added: readonly string[]): CommandLine {
-  const line = readCommandLine([...script.args, ...added]);
+/**
+ * The machine that the script's arguments describe, with what people said on the command line instead or in addition; their
+ * words that belong to no option are put into `operands`. Throws QtestError, with the line where the script is wrong.
+ */
+export function commandLineFor(
+  script: Script,
+  added: readonly string[],
+  operands: string[] | null = null,
+): CommandLine {
+  const { args, argsLine } = script;
+  try {
+    readCommandLine(args);
+  } catch (error) {
+    throw new QtestError(`line ${argsLine}: ${(error as QtestError).message}`);
+  }
+  const line = readCommandLine([...args, ...withoutTransport(added)], operands);
   if (line.show !== null) throw new QtestError('a script cannot ask for help or the version');
   return line;
 }

@@ -120,7 +120,7 @@ test('a script is replayed on the machine that is asked for', () =>
       '64',
       '--drive',
       'if=none,id=d,file=null-co://',
-      '-d',
+      '-device',
       'nvme,drive=d,serial=1,addr=4',
     ];
     const { status, stdout } = backplane(['qtest', file, ...args]);
@@ -130,13 +130,68 @@ test('a script is replayed on the machine that is asked for', () =>
     assert.match(stdout, /nvme\.0 +nvme: survived/);
   }));
 
-test('what cannot be read is a mistake of usage, which names the file', () =>
+test('the line of a report may be pasted, with the program and where it was spoken to', () =>
   withFolder((folder) => {
     const file = join(folder, 'x.qtest');
-    writeFileSync(file, 'nonsense\n');
-    const wrong = backplane(['qtest', file]);
-    assert.is(wrong.status, 2);
-    assert.match(wrong.stderr, /x\.qtest: line 1: "nonsense" is no command/);
-    assert.is(backplane(['qtest', join(folder, 'y.qtest')]).status, 2);
-    assert.match(backplane(['qtest', file, '-M', 'isapc']).stderr, /line 1|isapc/);
+    writeFileSync(file, 'outl 0xcf8 0x80002000\ninl 0xcfc\n');
+    const pasted =
+      'qemu-system-i386 -display none -machine accel=qtest,type=q35 -m 512M -nodefaults -qtest stdio -monitor none ' +
+      '-drive file=null-co://,if=none,format=raw,id=d -device nvme,drive=d,serial=1,addr=4 -serial none -enable-kvm';
+    for (const args of [
+      [file, ...pasted.split(' '), '--json'],
+      ['--json', ...pasted.split(' ').slice(1), file],
+    ]) {
+      const { status, stdout } = backplane(['qtest', ...args]);
+      assert.is(status, 0);
+      const { machine, ramBytes, devices } = JSON.parse(stdout) as {
+        machine: string;
+        ramBytes: number;
+        devices: { type: string }[];
+      };
+      assert.equal([machine, ramBytes], ['q35', 2 ** 29]);
+      assert.equal(
+        devices.map(({ type }) => type),
+        ['ich9-ahci', 'nvme'],
+      );
+    }
+  }));
+
+test('a line that only speaks of the program is none that starts it', () => {
+  const { args, commands } = parseScript(
+    [
+      '# seen with qemu-system-i386 7.2 (Debian)',
+      '# ./qemu-system-i386 -M q35 -device lsi53c895a -qtest stdio < crash.qtest 2>&1',
+      'clock_step',
+      'qemu-system-i386: hw/ide/core.c:1: some assertion failed',
+      '==12==ERROR: AddressSanitizer: heap-buffer-overflow',
+    ].join('\n'),
+  );
+  assert.equal(args, ['-M', 'q35', '-device', 'lsi53c895a']);
+  assert.is(commands.length, 1);
+});
+
+test('what cannot be read is a mistake of usage, which says what is wrong and where', () =>
+  withFolder((folder) => {
+    const file = join(folder, 'x.qtest');
+    const [missing, good] = [join(folder, 'y.qtest'), join(folder, 'z.qtest')];
+    writeFileSync(good, 'clock_step\n');
+    const wrong: readonly (readonly [script: string | Buffer, args: readonly string[], message: RegExp])[] = [
+      ['#\n\n\n\n\n\noutx 1 2\n', [file], /x\.qtest: line 7: "outx 1 2" is no command .* such as outl/],
+      [Buffer.from([0x7f, 0x45, 0, 1]), [file], /x\.qtest: it is binary; a script is text/],
+      ['#\n# -M foo\nclock_step\n', [file], /x\.qtest: line 2: there is no machine "foo"; there are pc, q35/],
+      ['', [missing], /y\.qtest: there is no such file/],
+      ['', [], /missing required argument/],
+      ['', ['-M', 'pc'], /no script is named; write backplane qtest FILE/],
+      ['', [good, missing], /y\.qtest" is no option; one script is replayed, and that is .*z\.qtest/],
+      ['', [good, '-M', 'isapc'], /no machine "isapc"/],
+      ['', [good, '-devise', 'x'], /no option -devise .*did you mean "device"/],
+      ['', [good, '-device', 'nvmi'], /'nvmi' is not a valid device model name/],
+      ['', [good, '-device'], /-device needs a value/],
+    ];
+    for (const [script, args, message] of wrong) {
+      writeFileSync(file, script);
+      const { status, stderr } = backplane(['qtest', ...args]);
+      assert.is(status, 2, args.join(' '));
+      assert.match(stderr, message);
+    }
   }));
