@@ -10,7 +10,7 @@ import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
 import { transferLba } from '../scsi/block';
 import { get24, put24 } from '../scsi/bytes';
-import { cdbLength } from '../scsi/command';
+import { cdbLength } from '../scsi/common';
 import { DATA_IN, DATA_OUT, STATUS_CHECK_CONDITION, STATUS_GOOD } from '../scsi/regs';
 import {
   cdbOf,

@@ -9,7 +9,7 @@ import { trace } from '../bus/trace';
 import { TRACE_COMMAND, TRACE_COMPLETE } from '../bus/trace-codes';
 import { Request, waitsForHost } from '../media/media';
 import { transferLba } from '../scsi/block';
-import { cdbLength } from '../scsi/command';
+import { cdbLength } from '../scsi/common';
 import {
   ASC_INITIATOR_ERROR,
   ASC_OVERLAPPED,

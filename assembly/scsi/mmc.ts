@@ -7,13 +7,11 @@ import {
   isMounted,
   moveTray,
   SETTLING_CHANGED,
-  SETTLING_NONE,
   SETTLING_NOT_READY,
 } from '../media/drive';
 import { Disk } from '../media/media';
-import { readCapacity10, readWrite, seek, verify } from './block';
-import { cdbLength, requestSense, reserveRelease, sendDiagnostic } from './command';
-import { inquiry, reportLuns } from './inquiry';
+import { readWrite } from './block';
+import { CLASS_ALWAYS, CLASS_MEDIUM, CLASS_UNIT, commonClass, mayBegin, startCommon } from './common';
 import { getConfiguration } from './mmc-feature';
 import {
   discInformation,
@@ -27,7 +25,6 @@ import { driveModeSelect, driveModeSense } from './mmc-mode';
 import { readCd } from './mmc-read';
 import {
   ASC_BECOMING_READY,
-  ASC_MEDIUM_CHANGED,
   ASC_NO_MEDIUM,
   ASC_NO_MEDIUM_CLOSED,
   ASC_NO_MEDIUM_OPEN,
@@ -48,67 +45,27 @@ import {
 } from './mmc-regs';
 import {
   ASC_INVALID_CDB_FIELD,
-  ASC_INVALID_OPCODE,
-  CONTROL_REFUSED,
   KEY_ILLEGAL_REQUEST,
   KEY_NOT_READY,
-  KEY_UNIT_ATTENTION,
-  OP_INQUIRY,
   OP_MODE_SELECT_6,
   OP_MODE_SELECT_10,
   OP_MODE_SENSE_6,
   OP_MODE_SENSE_10,
   OP_PREVENT_ALLOW,
-  OP_READ_10,
-  OP_READ_12,
-  OP_READ_CAPACITY_10,
-  OP_RELEASE_6,
-  OP_RELEASE_10,
-  OP_REPORT_LUNS,
-  OP_REQUEST_SENSE,
-  OP_RESERVE_6,
-  OP_RESERVE_10,
-  OP_SEEK_10,
-  OP_SEND_DIAGNOSTIC,
   OP_START_STOP_UNIT,
-  OP_TEST_UNIT_READY,
-  OP_VERIFY_10,
 } from './regs';
 import { cdbOf, fail, ScsiTask, unitOf } from './task';
 import { unitDisk } from './unit';
-
-/** A command that goes through whatever the drive has to say. */
-const CLASS_ALWAYS: u32 = 1;
-/** A command that a unit attention stops. */
-const CLASS_UNIT: u32 = 2;
-/** A command that needs a medium. */
-const CLASS_MEDIUM: u32 = 3;
 
 /** Power conditions of START STOP UNIT that change nothing here: active, idle, standby. */
 const POWER_MAX: u32 = 3;
 
 export function startDriveCommand(t: ScsiTask, opcode: u32): void {
   const kind = classOf(opcode);
-  if (kind != CLASS_ALWAYS && meetsAttention(t)) return;
-  if (kind == 0) return fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
-  if ((load<u8>(cdbOf(t) + cdbLength(opcode) - 1) & CONTROL_REFUSED) != 0) return invalidField(t);
-  if (kind != CLASS_MEDIUM) return startOther(t, opcode);
-  if (isReady(t)) startMedium(t, opcode);
-}
-
-/** Whether the command ends with a unit attention: a reset, or a medium that came. */
-function meetsAttention(t: ScsiTask): bool {
-  const u = unitOf(t);
-  const disk = unitDisk(u);
-  if (u.attention != 0) {
-    fail(t, KEY_UNIT_ATTENTION, u.attention);
-    u.attention = 0;
-    return true;
-  }
-  if (disk.settling != SETTLING_CHANGED) return false;
-  disk.settling = SETTLING_NONE;
-  fail(t, KEY_UNIT_ATTENTION, ASC_MEDIUM_CHANGED);
-  return true;
+  if (!mayBegin(t, opcode, kind) || (kind == CLASS_MEDIUM && !isReady(t))) return;
+  if (startCommon(t, opcode)) return;
+  if (kind == CLASS_MEDIUM) startMedium(t, opcode);
+  else startOther(t, opcode);
 }
 
 /**
@@ -138,36 +95,18 @@ function invalidField(t: ScsiTask): void {
 
 /** SYNCHRONIZE CACHE is none of them: nothing is written. */
 function classOf(opcode: u32): u32 {
+  const common = commonClass(opcode);
+  if (common != 0) return common;
   switch (opcode) {
-    case OP_INQUIRY:
-    case OP_REPORT_LUNS:
-    case OP_REQUEST_SENSE:
     case OP_GET_CONFIGURATION:
     case OP_GET_EVENT_STATUS:
       return CLASS_ALWAYS;
-    case OP_MODE_SELECT_6:
-    case OP_MODE_SELECT_10:
-    case OP_MODE_SENSE_6:
-    case OP_MODE_SENSE_10:
-    case OP_RESERVE_6:
-    case OP_RESERVE_10:
-    case OP_RELEASE_6:
-    case OP_RELEASE_10:
-    case OP_START_STOP_UNIT:
-    case OP_SEND_DIAGNOSTIC:
-    case OP_PREVENT_ALLOW:
     case OP_MECHANISM_STATUS:
     case OP_READ_DVD_STRUCTURE:
     case OP_SET_CD_SPEED:
       return CLASS_UNIT;
-    case OP_TEST_UNIT_READY:
-    case OP_READ_10:
-    case OP_READ_12:
     case OP_READ_CD:
     case OP_READ_CD_MSF:
-    case OP_VERIFY_10:
-    case OP_SEEK_10:
-    case OP_READ_CAPACITY_10:
     case OP_READ_TOC:
     case OP_READ_DISC_INFORMATION:
     case OP_READ_TRACK_INFORMATION:
@@ -179,12 +118,6 @@ function classOf(opcode: u32): u32 {
 
 function startOther(t: ScsiTask, opcode: u32): void {
   switch (opcode) {
-    case OP_INQUIRY:
-      return inquiry(t);
-    case OP_REPORT_LUNS:
-      return reportLuns(t);
-    case OP_REQUEST_SENSE:
-      return requestSense(t);
     case OP_GET_CONFIGURATION:
       return getConfiguration(t);
     case OP_GET_EVENT_STATUS:
@@ -204,26 +137,13 @@ function startOther(t: ScsiTask, opcode: u32): void {
       return mechanismStatus(t);
     case OP_READ_DVD_STRUCTURE:
       return dvdStructure(t);
-    case OP_SEND_DIAGNOSTIC:
-      return sendDiagnostic(t);
-    case OP_SET_CD_SPEED:
-      // Any speed is a request that the drive rounds to the one it has.
+    default: // SET CD SPEED: any speed is a request that the drive rounds to the one it has.
       return;
-    default:
-      return reserveRelease(t);
   }
 }
 
 function startMedium(t: ScsiTask, opcode: u32): void {
   switch (opcode) {
-    case OP_TEST_UNIT_READY:
-      return;
-    case OP_READ_CAPACITY_10:
-      return readCapacity10(t);
-    case OP_SEEK_10:
-      return seek(t);
-    case OP_VERIFY_10:
-      return verify(t);
     case OP_READ_CD:
     case OP_READ_CD_MSF:
       return readCd(t, opcode);

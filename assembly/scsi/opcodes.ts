@@ -1,7 +1,8 @@
 // REPORT SUPPORTED OPERATION CODES, which initiators ask before they send what an older disk might not know.
 // Specification: SPC-3 6.23.
 import { get16, get32, put16, put32 } from './bytes';
-import { cdbLength, isCommand } from './command';
+import { isCommand } from './command';
+import { cdbLength } from './common';
 import {
   ASC_INVALID_CDB_FIELD,
   DATA_IN,
