@@ -16,6 +16,7 @@ import {
   succeed,
   toHost,
 } from '../ata/device';
+import { takesPacket } from '../ata/packet';
 import { ATA_CONTROL_SRST, ATA_STATUS_BSY, ATA_STATUS_DF, ATA_STATUS_DRQ, ATA_STATUS_ERR } from '../ata/regs';
 import { ataBufferFilled } from '../ata/trim';
 import { schedule } from '../bus/clock';
@@ -47,7 +48,7 @@ import {
   slotAt,
 } from './hba';
 import { isUp, signature } from './link';
-import { hasPacket, packetMedia, sendPacket } from './packet';
+import { mediaOfPacket, sendPacket } from './packet';
 import {
   AHCI_CMD_ST,
   AHCI_GHC_AE,
@@ -237,7 +238,7 @@ export function mediaData(d: Ahci, r: Request): void {
   const n = r.tag & 31;
   const s = slotAt(p, n);
   nameCommand(d, p, n);
-  if (hasPacket(p, s)) return packetMedia(d, p, n, s, r, false);
+  if (takesPacket(ataOf(p), s)) return mediaOfPacket(d, p, n, s, r, false);
   if (movesData(s) && !moveData(d, p, s, r)) return;
   const status = finishRequest(r);
   if (status != MEDIA_PENDING) mediaEnd(d, p, n, s, r, status);
@@ -262,7 +263,7 @@ export function mediaDone(d: Ahci, r: Request): void {
   const n = r.tag & 31;
   const s = slotAt(p, n);
   nameCommand(d, p, n);
-  if (hasPacket(p, s)) packetMedia(d, p, n, s, r, true);
+  if (takesPacket(ataOf(p), s)) mediaOfPacket(d, p, n, s, r, true);
   else mediaEnd(d, p, n, s, r, r.status);
 }
 

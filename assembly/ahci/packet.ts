@@ -1,17 +1,8 @@
 // PACKET commands of an ATAPI drive on a port ([2], PACKET protocols; references in hba.ts): the HBA sends
 // the packet out of the command table when the device asks for it, then data go through the table's descriptors.
 import { ATA_SERIAL, STEP_DATA, STEP_END, STEP_WAIT, toHost } from '../ata/device';
-import {
-  dataReason,
-  isPacketDevice,
-  packetMediaData,
-  packetMediaDone,
-  packetOf,
-  packetPlace,
-  packetStep,
-  startPacket,
-} from '../ata/packet';
-import { ATA_BLOCK_MAX, ATA_PACKET, ATA_PACKET_BYTES, ATA_STATUS_DRDY, ATA_STATUS_DRQ } from '../ata/regs';
+import { dataReason, packetMedia, packetOf, packetPlace, packetStep, startPacket } from '../ata/packet';
+import { ATA_BLOCK_MAX, ATA_PACKET_BYTES, ATA_STATUS_DRDY, ATA_STATUS_DRQ } from '../ata/regs';
 import { DMA_OK } from '../bus/codes';
 import { dmaFetch } from '../bus/dma';
 import { Request } from '../media/media';
@@ -22,11 +13,6 @@ import { postPacketSetup } from './fis';
 import { Ahci, ataOf, Port, raise, requestTag, Slot } from './hba';
 import { AHCI_HEADER_ATAPI, AHCI_IS_PSS, AHCI_TABLE_PACKET, FIS_INTERRUPT, FIS_TO_HOST } from './regs';
 import { TABLE_FAULT, TABLE_OK, walkTable } from './table';
-
-/** Whether a slot's command is a packet. */
-export function hasPacket(p: Port, s: Slot): bool {
-  return s.command == ATA_PACKET && isPacketDevice(ataOf(p));
-}
 
 /** The device asks for the packet. A header without its A bit has none: the device waits for a reset ([1] 4.2.2, A). */
 export function sendPacket(d: Ahci, p: Port, n: u32, s: Slot): void {
@@ -80,8 +66,7 @@ function moveData(d: Ahci, p: Port, s: Slot): bool {
 }
 
 /** The medium is ready, or done. */
-export function packetMedia(d: Ahci, p: Port, n: u32, s: Slot, r: Request, done: bool): void {
-  const a = ataOf(p);
-  continuePacket(d, p, n, s, done ? packetMediaDone(a, s, r) : packetMediaData(a, s, r));
+export function mediaOfPacket(d: Ahci, p: Port, n: u32, s: Slot, r: Request, done: bool): void {
+  continuePacket(d, p, n, s, packetMedia(ataOf(p), s, r, done));
   runPort(d, p);
 }

@@ -38,8 +38,8 @@ import {
 import { buildIdentify } from './identify';
 import { readLog, smart } from './logs';
 import { isPacketDevice, packetCommand } from './packet';
+import { power, powerOrAbort } from './power';
 import {
-  ATA_CHECK_POWER,
   ATA_CHECK_POWER_OLD,
   ATA_DATA_SET_MANAGEMENT,
   ATA_DEVICE_FUA,
@@ -52,8 +52,6 @@ import {
   ATA_FLUSH_CACHE_EXT,
   ATA_IDENTIFY,
   ATA_IDENTIFY_PACKET,
-  ATA_IDLE,
-  ATA_IDLE_IMMEDIATE,
   ATA_IDLE_IMMEDIATE_OLD,
   ATA_IDLE_OLD,
   ATA_INITIALIZE_PARAMETERS,
@@ -61,8 +59,6 @@ import {
   ATA_LOG_QUEUE_ERROR,
   ATA_PACKET,
   ATA_POWER_ACTIVE,
-  ATA_POWER_IDLE,
-  ATA_POWER_STANDBY,
   ATA_READ_DMA,
   ATA_READ_DMA_EXT,
   ATA_READ_DMA_ONCE,
@@ -83,11 +79,8 @@ import {
   ATA_SEEK,
   ATA_SET_FEATURES,
   ATA_SET_MULTIPLE,
-  ATA_SLEEP,
   ATA_SLEEP_OLD,
   ATA_SMART,
-  ATA_STANDBY,
-  ATA_STANDBY_IMMEDIATE,
   ATA_STANDBY_IMMEDIATE_OLD,
   ATA_STANDBY_OLD,
   ATA_STATUS_DF,
@@ -246,13 +239,6 @@ function control(a: AtaDevice, t: AtaTask): u32 {
 /** Codes E0h to FFh. The security commands (F1h to F6h) are not there: a disk without that feature set. */
 function powerAndIdentity(a: AtaDevice, t: AtaTask): u32 {
   switch (t.command) {
-    case ATA_STANDBY_IMMEDIATE:
-    case ATA_STANDBY:
-    case ATA_IDLE_IMMEDIATE:
-    case ATA_IDLE:
-    case ATA_CHECK_POWER:
-    case ATA_SLEEP:
-      return power(a, t);
     case ATA_FLUSH_CACHE:
     case ATA_FLUSH_CACHE_EXT:
       return STEP_MEDIA;
@@ -266,7 +252,7 @@ function powerAndIdentity(a: AtaDevice, t: AtaTask): u32 {
     case ATA_READ_NATIVE_MAX:
       return nativeMax(a, t);
     default:
-      return abort(a, t);
+      return powerOrAbort(a, t);
   }
 }
 
@@ -328,33 +314,6 @@ function refusePacket(a: AtaDevice, t: AtaTask): u32 {
   t.count = 1;
   t.lba = 1;
   return fail(a, t, ATA_ERROR_ABRT, 0);
-}
-
-/** The power management feature set ([1] 4.15). */
-export function power(a: AtaDevice, t: AtaTask): u32 {
-  const before = a.power;
-  switch (t.command) {
-    case ATA_STANDBY_IMMEDIATE:
-    case ATA_STANDBY_IMMEDIATE_OLD:
-    case ATA_STANDBY:
-    case ATA_STANDBY_OLD:
-      a.power = ATA_POWER_STANDBY;
-      break;
-    case ATA_IDLE_IMMEDIATE:
-    case ATA_IDLE_IMMEDIATE_OLD:
-    case ATA_IDLE:
-    case ATA_IDLE_OLD:
-      a.power = ATA_POWER_IDLE;
-      break;
-    case ATA_SLEEP:
-    case ATA_SLEEP_OLD:
-      a.power = POWER_SLEEP;
-      break;
-    default:
-      t.count = before;
-      break;
-  }
-  return succeed(a, t);
 }
 
 /** Begins the medium's part of a STEP_MEDIA, at most `sectors` sectors of it. Null: no request is free now. */

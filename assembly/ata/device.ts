@@ -33,7 +33,7 @@ export const STEP_SILENT: u32 = 4;
 
 /** A packet of ATA_PACKET_BYTES bytes is due at packetPlace(), then startPacket() (packet.ts). */
 export const STEP_PACKET: u32 = 5;
-/** A packet waits for a medium that it has asked itself: packetMediaData(), packetMediaDone(). */
+/** A packet waits for a medium that it has asked itself: packetMedia(). */
 export const STEP_WAIT: u32 = 6;
 /** `bytes` bytes of a packet are due: scsiMove(), scsiMoved(), scsiDataEnd(), then packetStep(). */
 export const STEP_DATA: u32 = 7;

@@ -18,7 +18,6 @@ import {
   TASK_WAIT,
 } from '../scsi/task';
 import { BUS_ATAPI, BUS_SERIAL, createUnit, insertDisk, resetUnit, unitAt } from '../scsi/unit';
-import { power } from './command';
 import {
   ATA_SERIAL,
   ATA_VIRTUAL,
@@ -40,16 +39,14 @@ import {
   showTask,
 } from './device';
 import { buildIdentifyPacket } from './identify-packet';
+import { powerOrAbort } from './power';
 import {
-  ATA_CHECK_POWER,
   ATA_DEVICE_RESET,
   ATA_DEVICE_SECOND,
   ATA_ERROR_ABRT,
   ATA_EXECUTE_DIAGNOSTIC,
   ATA_IDENTIFY,
   ATA_IDENTIFY_PACKET,
-  ATA_IDLE,
-  ATA_IDLE_IMMEDIATE,
   ATA_PACKET,
   ATA_PACKET_BYTES,
   ATA_PACKET_DMA,
@@ -59,9 +56,6 @@ import {
   ATA_REASON_COMMAND,
   ATA_REASON_TO_HOST,
   ATA_SET_FEATURES,
-  ATA_SLEEP,
-  ATA_STANDBY,
-  ATA_STANDBY_IMMEDIATE,
   ATA_STATUS_DRDY,
   ATA_STATUS_ERR,
 } from './regs';
@@ -80,6 +74,11 @@ export class Packet extends ScsiTask {
 /** Whether the device is one that takes packets. */
 export function isPacketDevice(a: AtaDevice): bool {
   return a.disk != 0 && diskOfAta(a).optical != 0;
+}
+
+/** Whether a command is a packet. */
+export function takesPacket(a: AtaDevice, t: AtaTask): bool {
+  return t.command == ATA_PACKET && isPacketDevice(a);
 }
 
 export function packetOf(a: AtaDevice): Packet {
@@ -141,15 +140,8 @@ export function packetCommand(a: AtaDevice, t: AtaTask): u32 {
       return STEP_END;
     case ATA_SET_FEATURES:
       return setFeatures(a, t);
-    case ATA_STANDBY_IMMEDIATE:
-    case ATA_STANDBY:
-    case ATA_IDLE_IMMEDIATE:
-    case ATA_IDLE:
-    case ATA_CHECK_POWER:
-    case ATA_SLEEP:
-      return power(a, t);
     default:
-      return abort(a, t);
+      return powerOrAbort(a, t);
   }
 }
 
@@ -211,13 +203,10 @@ export function packetStep(a: AtaDevice, t: AtaTask): u32 {
   return STEP_DATA;
 }
 
-export function packetMediaData(a: AtaDevice, t: AtaTask, r: Request): u32 {
-  scsiMediaData(packetOf(a), r);
-  return packetStep(a, t);
-}
-
-export function packetMediaDone(a: AtaDevice, t: AtaTask, r: Request): u32 {
-  scsiMediaDone(packetOf(a), r);
+/** The medium that a packet asked is ready, or done (`done`). */
+export function packetMedia(a: AtaDevice, t: AtaTask, r: Request, done: bool): u32 {
+  if (done) scsiMediaDone(packetOf(a), r);
+  else scsiMediaData(packetOf(a), r);
   return packetStep(a, t);
 }
 

@@ -19,7 +19,7 @@ import {
   succeed,
   toHost,
 } from '../ata/device';
-import { isPacketDevice, packetOf } from '../ata/packet';
+import { isPacketDevice, packetMedia, packetOf, takesPacket } from '../ata/packet';
 import {
   ATA_DEVICE_RESET,
   ATA_EXECUTE_DIAGNOSTIC,
@@ -57,7 +57,7 @@ import {
   updateInterrupt,
 } from './channel';
 import { isReady, WALK_FAULT, WALK_OK, WALK_SHORT, walkTable } from './master';
-import { blockDone, continuePacket, endData, hasPacket, packetMedia } from './packet';
+import { blockDone, continuePacket, endData } from './packet';
 
 /** How long a command waits before it asks for a media request again. */
 const RETRY_NS: u64 = 10_000;
@@ -193,7 +193,7 @@ export function readData(d: Piix, c: Channel): u32 {
   const word = <u32>load<u16>(<usize>v.buffer + v.position);
   v.position += 2;
   if (v.position >= v.blockBytes) {
-    if (hasPacket(v)) {
+    if (takesPacket(ataOf(v), v)) {
       blockDone(d, c, v);
       return word;
     }
@@ -211,7 +211,7 @@ export function writeData(d: Piix, c: Channel, word: u32): void {
   store<u16>(<usize>v.buffer + v.position, <u16>word);
   v.position += 2;
   if (v.position < v.blockBytes) return;
-  if (hasPacket(v)) return blockDone(d, c, v);
+  if (takesPacket(ataOf(v), v)) return blockDone(d, c, v);
   busy(v);
   startMedia(d, c, v);
 }
@@ -229,7 +229,7 @@ export function runMaster(d: Piix, c: Channel, v: Drive): void {
   nameCommand(d, c, v);
   const in_ = toHost(v);
   let bytes = v.bytes;
-  const packet = hasPacket(v);
+  const packet = takesPacket(ataOf(v), v);
   if (packet) {
     scsiMove(packetOf(ataOf(v)), 0);
   } else if (v.request != 0) {
@@ -272,7 +272,7 @@ export function mediaData(d: Piix, r: Request): void {
   const c = channelAt(d, r.tag >>> 1);
   const v = driveAt(c, r.tag & 1);
   nameCommand(d, c, v);
-  if (hasPacket(v)) return packetMedia(d, c, v, r, false);
+  if (takesPacket(ataOf(v), v)) return advance(d, c, v, packetMedia(ataOf(v), v, r, false));
   if (!movesData(v)) return finishMedia(d, c, v, r);
   if (!isPio(v)) return waitForMaster(d, c, v);
   moveRequest(r, 0, v.protocol == PROTOCOL_PIO_IN);
@@ -291,7 +291,7 @@ export function mediaDone(d: Piix, r: Request): void {
   const c = channelAt(d, r.tag >>> 1);
   const v = driveAt(c, r.tag & 1);
   nameCommand(d, c, v);
-  if (hasPacket(v)) return packetMedia(d, c, v, r, true);
+  if (takesPacket(ataOf(v), v)) return advance(d, c, v, packetMedia(ataOf(v), v, r, true));
   endMedia(d, c, v, r, r.status);
 }
 

@@ -2,27 +2,12 @@
 // by PIO, then the data by PIO in blocks of at most the byte count limit, or by the bus master.
 
 import { STEP_DATA, STEP_PACKET, toHost } from '../ata/device';
-import {
-  dataReason,
-  isPacketDevice,
-  packetMediaData,
-  packetMediaDone,
-  packetOf,
-  packetPlace,
-  packetStep,
-  startPacket,
-} from '../ata/packet';
-import { ATA_BLOCK_MAX, ATA_PACKET, ATA_PACKET_BYTES } from '../ata/regs';
+import { dataReason, packetOf, packetPlace, packetStep, startPacket } from '../ata/packet';
+import { ATA_BLOCK_MAX, ATA_PACKET_BYTES } from '../ata/regs';
 import { moveInside } from '../bus/mover';
-import { Request } from '../media/media';
 import { scsiDataEnd, scsiMove, scsiMoved } from '../scsi/task';
 import { ataOf, Channel, Drive, Piix, requestTag } from './channel';
 import { advance, busy, isPio, offerBlock, openBlock, waitForMaster } from './command';
-
-/** Whether the drive's command is a packet. */
-export function hasPacket(v: Drive): bool {
-  return v.command == ATA_PACKET && isPacketDevice(ataOf(v));
-}
 
 /** Does what a packet wants next; it waits for its medium by itself. */
 export function continuePacket(d: Piix, c: Channel, v: Drive, step: u32): void {
@@ -77,10 +62,4 @@ export function endData(d: Piix, c: Channel, v: Drive, moved: u32): void {
   const a = ataOf(v);
   scsiDataEnd(packetOf(a), moved);
   advance(d, c, v, packetStep(a, v));
-}
-
-/** The medium is ready, or done. */
-export function packetMedia(d: Piix, c: Channel, v: Drive, r: Request, done: bool): void {
-  const a = ataOf(v);
-  advance(d, c, v, done ? packetMediaDone(a, v, r) : packetMediaData(a, v, r));
 }
