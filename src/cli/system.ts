@@ -299,7 +299,10 @@ async function main(): Promise<void> {
   if (line.show === 'help') process.stdout.write(serverHelp(NAME));
   else if (line.show === 'version') process.stdout.write(`${NAME} ${VERSION}\n`);
   else {
-    const system = await System.create(line, { readText: (path) => readFileSync(path, 'utf8') });
+    const system = await System.create(line, {
+      readText: (path) => readFileSync(path, 'utf8'),
+      startSeconds: Math.floor(Date.now() / 1000),
+    });
     await new Server(system, line).start();
   }
 }

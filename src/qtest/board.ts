@@ -5,8 +5,9 @@
 
 import type { AccessSize, Controller, Machine } from '../machine/index.ts';
 import { Bridge, type BridgeShape, type PciTarget } from './bridge.ts';
-import type { MachineKind } from './command-line.ts';
+import type { CommandLine, MachineKind } from './command-line.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
+import { RTC_DATA_PORT, RTC_INDEX_PORT, Rtc, type RtcState } from './rtc.ts';
 
 const CONFIG_ADDRESS = 0xcf8;
 const CONFIG_DATA = 0xcfc;
@@ -24,6 +25,8 @@ const HOTPLUG_EJECT = 8;
 const ROUTES = 0x60;
 const MORE_ROUTES = 0x68;
 const ROUTE_OFF = 0x80;
+/** Input of the interrupt controller for the clock. */
+const RTC_INPUT = 8;
 /** Where the machine's lines for PCI begin: those below are ISA's. */
 const FIRST_PCI_LINE = 16;
 const NO_ROUTES: readonly (readonly [number, number])[] = [0, 1, 2, 3].map(
@@ -82,6 +85,7 @@ export interface BoardState {
   readonly configAddress: number;
   readonly unplugging: number;
   readonly firmware: FwCfgState;
+  readonly rtc: RtcState;
   readonly bridges: readonly (readonly [devfn: number, registers: readonly number[]])[];
 }
 
@@ -100,16 +104,20 @@ export class Board {
   readonly #functions = new Map<number, PciTarget>();
   readonly #bridges = new Map<number, Bridge>();
   readonly #router: Bridge | null;
-  readonly #firmware: FwCfg;
+  readonly firmware: FwCfg;
+  readonly rtc: Rtc;
   #configAddress = 0;
   /** Slots whose devices the host wants back, a bit each. */
   #unplugging = 0;
 
-  constructor(machine: Machine, kind: MachineKind, ramBytes: number, hooks: BoardHooks) {
+  /** `startSeconds`: the time at which the machine starts, in seconds since 1970. */
+  constructor(machine: Machine, line: CommandLine, startSeconds: number, hooks: BoardHooks) {
+    const kind = line.machine;
     this.machine = machine;
     this.kind = kind;
     this.#hooks = hooks;
-    this.#firmware = new FwCfg(ramBytes);
+    this.firmware = new FwCfg(line.ramBytes, line.uuid, line.boot.menu);
+    this.rtc = new Rtc(line.startSeconds ?? startSeconds);
     // Clients read registers behind the end of a BAR, and take them for zeroes.
     machine.bus.emptyByte = 0;
     for (const [devfn, shape] of CHIPSETS[kind].bridges) {
@@ -150,6 +158,7 @@ export class Board {
   interrupts(): number {
     const lines = this.machine.irqLines;
     let inputs = this.kind === 'pc' ? lines & 0xffff : lines & 0xffffff;
+    if (this.rtc.interrupt) inputs |= 1 << RTC_INPUT;
     if (this.#router === null || lines < 1 << FIRST_PCI_LINE) return inputs;
     for (let i = 0; i < 8; i++) {
       if ((lines & (1 << (FIRST_PCI_LINE + i))) === 0) continue;
@@ -166,8 +175,8 @@ export class Board {
       return joinPieces(port, size, (at, part) => this.readPort(at % PORTS, part));
     if (port >= CONFIG_DATA && port < CONFIG_DATA + 4) return this.#configRead(port, size);
     if (port === CONFIG_ADDRESS) return size === 4 ? this.#configAddress : ones(size);
-    if (FwCfg.decodes(port)) {
-      const low = this.#firmware.read(port);
+    if (FwCfg.decodes(port) || this.#isRtc(port)) {
+      const low = FwCfg.decodes(port) ? this.firmware.read(port) : this.rtc.read(port);
       return size === 1 ? low : joinPieces(port, size, (at) => (at === port ? low : this.readPort(at, 1)), 1);
     }
     if (this.#isHotplug(port)) return this.#hotplugRead(port - HOTPLUG_PORT, size);
@@ -180,8 +189,11 @@ export class Board {
     } else if (port >= CONFIG_DATA && port < CONFIG_DATA + 4) this.#configWrite(port, size, value);
     else if (port === CONFIG_ADDRESS) {
       if (size === 4) this.#configAddress = value;
-    } else if (FwCfg.decodes(port)) this.#firmware.write(port, size, value);
-    else if (port === RESET_PORT) {
+    } else if (FwCfg.decodes(port)) this.firmware.write(port, size, value);
+    else if (this.#isRtc(port)) {
+      this.rtc.write(port, value & 0xff);
+      for (let i = 1; i < size; i++) this.writePort(port + i, 1, (value >>> (8 * i)) & 0xff);
+    } else if (port === RESET_PORT) {
       if ((value & RESET_BIT) !== 0) this.#hooks.reset();
     } else if (this.#isHotplug(port)) this.#hotplugWrite(port - HOTPLUG_PORT, value);
     else this.machine.bus.writePort(port, size, value);
@@ -269,6 +281,10 @@ export class Board {
     );
   }
 
+  #isRtc(port: number): boolean {
+    return (port === RTC_INDEX_PORT || port === RTC_DATA_PORT) && this.kind !== 'none';
+  }
+
   #isHotplug(port: number): boolean {
     return this.kind === 'pc' && port >= HOTPLUG_PORT && port < HOTPLUG_PORT + HOTPLUG_BYTES;
   }
@@ -302,7 +318,8 @@ export class Board {
   reset(): void {
     for (const controller of this.machine.controllers) controller.reset('power-on');
     for (const bridge of this.#bridges.values()) bridge.reset();
-    this.#firmware.reset();
+    this.firmware.reset();
+    this.rtc.reset();
     this.#configAddress = 0;
   }
 
@@ -310,7 +327,8 @@ export class Board {
     return {
       configAddress: this.#configAddress,
       unplugging: this.#unplugging,
-      firmware: this.#firmware.state,
+      firmware: this.firmware.state,
+      rtc: this.rtc.state,
       bridges: [...this.#bridges].map(([devfn, bridge]) => [devfn, bridge.state]),
     };
   }
@@ -318,7 +336,8 @@ export class Board {
   set state(state: BoardState) {
     this.#configAddress = state.configAddress;
     this.#unplugging = state.unplugging;
-    this.#firmware.state = state.firmware;
+    this.firmware.state = state.firmware;
+    this.rtc.state = state.rtc;
     for (const [devfn, registers] of state.bridges) {
       const bridge = this.#bridges.get(devfn);
       if (bridge !== undefined) bridge.state = registers;

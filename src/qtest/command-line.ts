@@ -1,7 +1,7 @@
 // The server's command line, in the form that clients of the protocol write for other emulators.
 
 import { QtestError } from './errors.ts';
-import { near, type Options, parseOptions, readOptions, toSize, toSwitch } from './options.ts';
+import { near, type Options, parseOptions, readOptions, toNumber, toSize, toSwitch } from './options.ts';
 
 export type Architecture = 'x86_64' | 'i386';
 export type MachineKind = 'pc' | 'q35' | 'none';
@@ -16,6 +16,21 @@ export interface GlobalProperty {
   readonly type: string;
   readonly property: string;
   readonly value: string;
+}
+
+/** `-boot`: what firmware does first. */
+export interface BootOptions {
+  /** Letters of devices: a and b floppies, c disk, d CD-ROM, n network. */
+  readonly order: string;
+  /** The same until the first reset. */
+  readonly once: string | null;
+  /** Firmware looks whether a floppy can be booted. */
+  readonly floppySignature: boolean;
+  readonly menu: boolean;
+  /** How long the menu waits, in ms; null: as firmware likes. */
+  readonly menuWaitMs: number | null;
+  /** After how many ms a machine that found nothing starts anew; 2^32 - 1: never. */
+  readonly failWaitMs: number;
 }
 
 export interface CommandLine {
@@ -41,17 +56,22 @@ export interface CommandLine {
   readonly paused: boolean;
   /** Images are not written: what changes is kept in memory. */
   readonly snapshot: boolean;
+  readonly boot: BootOptions;
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  /** The time at which the machine starts, in seconds since 1970; null: the host's. */
+  readonly startSeconds: number | null;
   readonly show: 'help' | 'version' | null;
 }
 
 /** Options with a value that make no difference here. */
 const HARMLESS_VALUES = [
-  'D', 'L', 'accel', 'audio', 'audiodev', 'bios', 'boot', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit',
-  'parallel', 'rtc', 'sandbox', 'serial', 'smbios', 'smp', 'trace', 'uuid', 'vnc',
+  'D', 'L', 'accel', 'audio', 'audiodev', 'bios', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit', 'parallel',
+  'sandbox', 'serial', 'smbios', 'smp', 'trace', 'vnc',
 ] as const; // biome-ignore format: a list
 /** And switches. */
 const HARMLESS_SWITCHES = [
-  'enable-fips', 'no-acpi', 'no-fd-bootchk', 'no-hpet', 'no-reboot', 'no-shutdown', 'no-user-config', 'nographic',
+  'enable-fips', 'no-acpi', 'no-hpet', 'no-reboot', 'no-shutdown', 'no-user-config', 'nographic',
   'enable-kvm', 'no-kvm', 'usb',
 ] as const; // biome-ignore format: a list
 
@@ -72,6 +92,9 @@ interface Draft {
   incoming: string | null;
   paused: boolean;
   snapshot: boolean;
+  boot: BootOptions;
+  uuid: Uint8Array;
+  startSeconds: number | null;
   show: 'help' | 'version' | null;
   chardevs: Map<string, Endpoint | null>;
   /** Endpoints of monitors: of a character device by its name, or of their own. */
@@ -80,6 +103,8 @@ interface Draft {
 
 const DEFAULT_RAM = 128 * 2 ** 20;
 const MIB = 2 ** 20;
+const FOREVER = 2 ** 32 - 1;
+const WAIT_MAX_MS = 65535;
 
 type Setter = (draft: Draft, value: string) => void;
 
@@ -137,6 +162,13 @@ const WITH_VALUE: Readonly<Record<string, Setter>> = {
   cdrom: (draft, value) => {
     draft.drives.push(parseOptions(`index=2,media=cdrom,file=${value.replaceAll(',', ',,')}`));
   },
+  boot: setBoot,
+  rtc: setClock,
+  uuid: (draft, value) => {
+    if (!/^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value))
+      throw new QtestError(`-uuid ${value}: it must be as 550e8400-e29b-41d4-a716-446655440000`);
+    draft.uuid = Buffer.from(value.replaceAll('-', ''), 'hex');
+  },
   vga: (draft, value) => {
     draft.display = value !== 'none';
   },
@@ -156,6 +188,9 @@ const WITH_VALUE: Readonly<Record<string, Setter>> = {
 const SWITCHES: Readonly<Record<string, (draft: Draft) => void>> = {
   nodefaults: (draft) => {
     draft.defaults = false;
+  },
+  'no-fd-bootchk': (draft) => {
+    draft.boot = { ...draft.boot, floppySignature: false };
   },
   S: (draft) => {
     draft.paused = true;
@@ -190,6 +225,16 @@ export function readCommandLine(args: readonly string[], operands: string[] | nu
     incoming: null,
     paused: false,
     snapshot: false,
+    boot: {
+      order: 'cad',
+      once: null,
+      floppySignature: true,
+      menu: false,
+      menuWaitMs: null,
+      failWaitMs: FOREVER,
+    },
+    uuid: new Uint8Array(16),
+    startSeconds: null,
     show: null,
     chardevs: new Map(),
     monitors: [],
@@ -259,6 +304,46 @@ function machineOf(name: string): MachineKind {
   if (/^pc(-i440fx-\d+\.\d+)?$/.test(name)) return 'pc';
   if (/^(pc-)?q35(-\d+\.\d+)?$/.test(name)) return 'q35';
   throw new QtestError(`there is no machine "${name}"; there are pc, q35 and none`);
+}
+
+/** Keys of -boot that make no difference here. */
+const HARMLESS_BOOT = ['splash', 'strict'];
+
+function setBoot(draft: Draft, value: string): void {
+  const { boot } = draft;
+  const options = parseOptions(value, 'order');
+  for (const key of options.keys())
+    if (!['order', 'once', 'menu', 'splash-time', 'reboot-timeout', ...HARMLESS_BOOT].includes(key))
+      throw new QtestError(`-boot ${value}: there is no "${key}"; there are order, once, menu and others`);
+  const wait = (key: string, preset: number | null): number | null => {
+    const text = options.get(key);
+    if (text === undefined) return preset;
+    return text === '-1' ? FOREVER : toNumber(text, `-boot ${value}: ${key}`, 0, WAIT_MAX_MS);
+  };
+  const menu = options.get('menu');
+  draft.boot = {
+    order: options.get('order') ?? boot.order,
+    once: options.get('once') ?? boot.once,
+    floppySignature: boot.floppySignature,
+    menu: menu === undefined ? boot.menu : toSwitch(menu, `-boot ${value}: menu`),
+    menuWaitMs: wait('splash-time', boot.menuWaitMs),
+    failWaitMs: wait('reboot-timeout', boot.failWaitMs) ?? FOREVER,
+  };
+}
+
+/** `-rtc base=`; its clock is the protocol's in any case. */
+function setClock(draft: Draft, value: string): void {
+  for (const [key, setting] of parseOptions(value)) {
+    if (key === 'clock' || key === 'driftfix') continue;
+    if (key !== 'base') throw new QtestError(`-rtc ${value}: there is no "${key}"; there is base`);
+    if (setting === 'utc' || setting === 'localtime') continue;
+    const time = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d)?$/.test(setting)
+      ? Date.parse(setting.includes('T') ? `${setting}Z` : setting)
+      : Number.NaN;
+    if (Number.isNaN(time))
+      throw new QtestError(`-rtc ${value}: base is "${setting}"; write utc or 2006-06-17T16:01:21`);
+    draft.startSeconds = time / 1000;
+  }
 }
 
 function toEndpoint(value: string, option: string): Endpoint {

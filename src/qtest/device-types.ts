@@ -43,22 +43,23 @@ export const COMMON_PROPERTIES = ['driver', 'id', 'bus'] as const;
 
 const PCI_PROPERTIES = ['addr'];
 const PCI_HARMLESS = ['acpi-index', 'failover_pair_id', 'multifunction', 'rombar', 'romfile', 'romsize'];
-const BLOCK_PROPERTIES = ['drive', 'serial', 'logical_block_size', 'write-cache', 'rerror', 'werror'];
+const BLOCK_PROPERTIES = [
+  'drive',
+  'serial',
+  'logical_block_size',
+  'write-cache',
+  'rerror',
+  'werror',
+  'bootindex',
+];
+/** The geometry that firmware is told. */
+const LOGICAL_GEOMETRY = ['lcyls', 'lheads', 'lsecs'];
+const GEOMETRY = ['cyls', 'heads', 'secs'];
 const BLOCK_HARMLESS = [
-  'account-failed', 'account-invalid', 'backend_defaults', 'bootindex', 'discard_granularity', 'min_io_size',
+  'account-failed', 'account-invalid', 'backend_defaults', 'discard_granularity', 'min_io_size',
   'opt_io_size', 'physical_block_size', 'share-rw',
 ]; // biome-ignore format: a list
-const DISK_HARMLESS = [
-  'bios-chs-trans',
-  'cyls',
-  'heads',
-  'lcyls',
-  'lheads',
-  'lsecs',
-  'rotation_rate',
-  'secs',
-  'wwn',
-];
+const DISK_HARMLESS = ['rotation_rate', 'wwn'];
 const VIRTIO_HARMLESS = [
   'any_layout', 'ats', 'class', 'config-wce', 'ioeventfd', 'iothread', 'migrate-extra', 'modern-pio-notify',
   'notify_on_empty', 'page-per-vq', 'report-discard-granularity', 'request-merging', 'scsi', 'seg-max-adjust',
@@ -72,7 +73,9 @@ const IDE_DISK = {
   aliases: [],
   parent: 'ide-device',
   bus: 'IDE',
-  properties: [...BLOCK_PROPERTIES, 'unit', 'ver', 'model'],
+  properties: [
+    ...BLOCK_PROPERTIES, ...LOGICAL_GEOMETRY, ...GEOMETRY, 'bios-chs-trans', 'unit', 'ver', 'model',
+  ], // biome-ignore format: a list
   harmless: [...BLOCK_HARMLESS, ...DISK_HARMLESS, 'win2k-install-hack'],
 } as const;
 
@@ -80,9 +83,9 @@ const SCSI_DISK = {
   aliases: [],
   parent: 'scsi-device',
   bus: 'SCSI',
-  properties: [...BLOCK_PROPERTIES, 'scsi-id', 'lun', 'channel', 'ver', 'product'],
+  properties: [...BLOCK_PROPERTIES, ...LOGICAL_GEOMETRY, 'scsi-id', 'lun', 'channel', 'ver', 'product'],
   harmless: [
-    ...BLOCK_HARMLESS, ...DISK_HARMLESS, 'device_id', 'dpofua', 'max_io_size', 'max_unmap_size', 'port_index',
+    ...BLOCK_HARMLESS, ...DISK_HARMLESS, ...GEOMETRY, 'device_id', 'dpofua', 'max_io_size', 'max_unmap_size', 'port_index',
     'port_wwn', 'removable', 'scsi_version', 'vendor',
   ], // biome-ignore format: a list
 } as const;
@@ -92,11 +95,11 @@ const VIRTIO = {
   parent: 'virtio-blk-pci-base',
   bus: 'PCI',
   properties: [
-    ...PCI_PROPERTIES, ...BLOCK_PROPERTIES, 'num-queues', 'queue-size', 'vectors', 'disable-legacy', 'disable-modern',
+    ...PCI_PROPERTIES, ...BLOCK_PROPERTIES, ...LOGICAL_GEOMETRY, 'num-queues', 'queue-size', 'vectors', 'disable-legacy', 'disable-modern',
     'discard', 'write-zeroes', 'event_idx', 'indirect_desc', 'packed', 'iommu_platform', 'max-discard-sectors',
     'max-write-zeroes-sectors',
   ], // biome-ignore format: a list
-  harmless: [...PCI_HARMLESS, ...BLOCK_HARMLESS, ...DISK_HARMLESS, ...VIRTIO_HARMLESS],
+  harmless: [...PCI_HARMLESS, ...BLOCK_HARMLESS, ...GEOMETRY, ...DISK_HARMLESS, ...VIRTIO_HARMLESS],
   hasDisk: true,
 } as const;
 

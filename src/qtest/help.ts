@@ -25,6 +25,8 @@ export function serverHelp(name: string): string {
     '  -blockdev driver=…,node-name=NAME…, -cdrom FILE, -hda … -hdd FILE, -snapshot',
     '  -global TYPE.PROPERTY=VALUE  for all devices of a type',
     '  -object memory-backend-ram,id=ID,size=SIZE and iothread,id=ID',
+    '  -boot order=LETTERS,once=LETTERS,menu=on, -rtc base=utc|TIME, -uuid UUID',
+    '                               what firmware finds in the clock and in fw_cfg',
     '  -qtest unix:PATH|stdio       where the protocol is spoken: the server connects',
     '  -qtest-log FILE              commands and answers',
     '  -chardev socket,id=ID,path=PATH with -mon chardev=ID,mode=control; -qmp unix:PATH|stdio',

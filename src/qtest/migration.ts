@@ -7,7 +7,7 @@ import type { HostState, System } from './system.ts';
 
 /** "BKQT" in a stream. */
 const MAGIC = 0x54514b42;
-const VERSION = 1;
+const VERSION = 2;
 /** Magic, version, bytes of the header that follows. */
 const HEAD_BYTES = 12;
 const HEADER_MAX = 2 ** 24;

@@ -9,6 +9,7 @@ import { Board, type BoardState } from './board.ts';
 import type { CommandLine, MachineKind } from './command-line.ts';
 import { type Device, DeviceTree } from './device-tree.ts';
 import { QtestError } from './errors.ts';
+import { firmwareFiles, writeBootOrder, writeSettings } from './firmware.ts';
 import { type Options, toSize } from './options.ts';
 
 /** What QMP calls the state that the machine is in. */
@@ -34,6 +35,8 @@ export interface SystemOptions {
   readonly readText: ReadText;
   readonly module?: WebAssembly.Module;
   readonly guard?: boolean | GuardOptions;
+  /** The host's time, in seconds since 1970, for the machine's clock; without it the year 2000 begins. */
+  readonly startSeconds?: number;
 }
 
 /**
@@ -44,6 +47,7 @@ const SETTLE_NS = 200_000_000;
 const SETTLE_ENDLESS_NS = 100_000;
 const SETTLE_EVENTS = 100_000;
 const GIB = 2 ** 30;
+const YEAR_2000 = Date.UTC(2000) / 1000;
 /** RAM below 4 GiB: as much as there is room for below the windows of PCI. */
 const LOW_RAM: Readonly<Record<MachineKind, number>> = { pc: 3.5 * GIB, q35: 2.75 * GIB, none: 3.5 * GIB };
 const LOW_RAM_IF_MORE: Readonly<Record<MachineKind, number>> = { pc: 3 * GIB, q35: 2 * GIB, none: 3 * GIB };
@@ -70,11 +74,11 @@ export class System {
   #watching = false;
   #inputs = 0;
 
-  private constructor(machine: Machine, graph: BlockGraph, line: CommandLine) {
+  private constructor(machine: Machine, graph: BlockGraph, line: CommandLine, startSeconds: number) {
     this.machine = machine;
     this.graph = graph;
     this.line = line;
-    this.board = new Board(machine, line.machine, line.ramBytes, {
+    this.board = new Board(machine, line, startSeconds, {
       reset: () => this.reset(true, 'guest-reset'),
       eject: (slot) => this.#eject(slot),
     });
@@ -107,8 +111,9 @@ export class System {
         guard: options.guard ?? false,
         ...(options.module === undefined ? {} : { module: options.module }),
       });
-      const system = new System(machine, graph, line);
+      const system = new System(machine, graph, line, options.startSeconds ?? YEAR_2000);
       await system.#addDevices();
+      system.#tellFirmware();
       return system;
     } catch (error) {
       graph.close();
@@ -129,6 +134,17 @@ export class System {
     for (const drive of [...graph.drives]) if (drive.interface === 'ide') tree.addDrive(drive);
     for (const device of line.devices) tree.add(device, false);
     for (const drive of [...graph.drives]) if (drive.interface === 'virtio') tree.addDrive(drive);
+  }
+
+  /** What firmware is told of the machine before it runs for the first time. */
+  #tellFirmware(): void {
+    const { board, tree } = this;
+    const { boot } = this.line;
+    const bytesFrom = (start: number): number =>
+      this.machine.memory.regions.find(({ base }) => base === start)?.bytes ?? 0;
+    writeSettings(board.rtc, tree, bytesFrom(0), bytesFrom(4 * GIB));
+    for (const order of [boot.order, boot.once]) if (order !== null) writeBootOrder(board.rtc, order, boot);
+    board.firmware.setFiles(firmwareFiles(tree, boot));
   }
 
   #wantsCdrom(): boolean {
@@ -177,9 +193,12 @@ export class System {
   /** Lets the clock go on by `ns`, or up to the next moment at which something is due. */
   stepClock(ns: number | null): number {
     const { machine } = this;
-    const due = machine.nextDeadline();
-    const step = ns ?? (due === Number.POSITIVE_INFINITY ? 0 : Math.max(0, due - machine.now()));
+    const { rtc } = this.board;
+    const due = Math.min(machine.nextDeadline() - machine.now(), rtc.nextDeadline() - this.#clock);
+    const step = ns ?? (due === Number.POSITIVE_INFINITY ? 0 : Math.max(0, due));
     this.#clock += step;
+    rtc.advance(this.#clock);
+    this.#sample();
     const until = machine.now() + step;
     for (let events = 0; events < SETTLE_EVENTS && machine.now() < until; events++) {
       if (machine.advance(until) === 'media') break;
@@ -236,6 +255,9 @@ export class System {
   reset(byGuest: boolean, reason: string): void {
     this.board.reset();
     for (const slot of this.board.unplugging) this.#eject(slot);
+    const { boot } = this.line;
+    writeBootOrder(this.board.rtc, boot.order, boot);
+    this.board.firmware.setFiles(firmwareFiles(this.tree, boot));
     this.#sample();
     this.listener.event('RESET', { guest: byGuest, reason });
   }

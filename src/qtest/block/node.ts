@@ -63,6 +63,13 @@ export class BlockNode implements SyncMedium {
     this.#bytes -= this.#bytes % block;
   }
 
+  /** The first `bytes` bytes, for the host: rules do not count it. Throws MediumError. */
+  peek(bytes: number): Uint8Array {
+    const found = new Uint8Array(bytes);
+    this.#inner.readv(0, [found.subarray(0, Math.min(bytes, this.#bytes))]);
+    return found;
+  }
+
   readv(offset: number, buffers: readonly Uint8Array[]): number {
     const bytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
     this.#event('read_aio');
