@@ -1,7 +1,8 @@
 // The server `backplane-system-x86_64`, and -i386: connects the protocols of src/qtest/ to sockets, the host's clock and
 // files. Exit status: 0 ended by a client or a signal, 1 the command line or an image cannot be, 3 our own fault.
 
-import { appendFileSync, readFileSync, unlinkSync } from 'node:fs';
+import { appendFileSync, unlinkSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { MachineError } from '../machine/index.ts';
 import { MediumError } from '../media/index.ts';
@@ -11,7 +12,7 @@ import { serverHelp } from '../qtest/help.ts';
 import { packState, unpackState } from '../qtest/migration.ts';
 import { QtestSession } from '../qtest/protocol.ts';
 import type { MigrationStatus, QmpHost } from '../qtest/qmp/command.ts';
-import { commandNames, QmpSession } from '../qtest/qmp/session.ts';
+import { QmpSession } from '../qtest/qmp/session.ts';
 import { System } from '../qtest/system.ts';
 import { EXIT_FAULT, EXIT_FINE } from './errors.ts';
 import { oneLine } from './style.ts';
@@ -60,10 +61,6 @@ class Server implements QmpHost {
     if (this.#open === 0) throw new QtestError('nobody is connected: -qtest and -qmp say to whom to speak');
     process.on('SIGTERM', () => this.quit());
     process.on('SIGINT', () => this.quit());
-  }
-
-  commandNames(): readonly string[] {
-    return commandNames();
   }
 
   quit(): void {
@@ -300,7 +297,7 @@ async function main(): Promise<void> {
   else if (line.show === 'version') process.stdout.write(`${NAME} ${VERSION}\n`);
   else {
     const system = await System.create(line, {
-      readText: (path) => readFileSync(path, 'utf8'),
+      readText: (path) => readFile(path, 'utf8'),
       startSeconds: Math.floor(Date.now() / 1000),
     });
     await new Server(system, line).start();

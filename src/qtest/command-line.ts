@@ -54,6 +54,8 @@ export interface CommandLine {
   readonly incoming: string | null;
   /** The machine begins stopped. */
   readonly paused: boolean;
+  /** The machine waits to be told what it is to be (`-preconfig`). */
+  readonly preconfig: boolean;
   /** Images are not written: what changes is kept in memory. */
   readonly snapshot: boolean;
   readonly boot: BootOptions;
@@ -66,13 +68,13 @@ export interface CommandLine {
 
 /** Options with a value that make no difference here. */
 const HARMLESS_VALUES = [
-  'D', 'L', 'accel', 'audio', 'audiodev', 'bios', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit', 'parallel',
+  'D', 'L', 'audio', 'audiodev', 'bios', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit', 'parallel',
   'sandbox', 'serial', 'smbios', 'smp', 'trace', 'vnc',
 ] as const; // biome-ignore format: a list
 /** And switches. */
 const HARMLESS_SWITCHES = [
   'enable-fips', 'no-acpi', 'no-hpet', 'no-reboot', 'no-shutdown', 'no-user-config', 'nographic',
-  'enable-kvm', 'no-kvm', 'usb',
+  'no-kvm', 'usb',
 ] as const; // biome-ignore format: a list
 
 /** What an option without a meaning of its own adds to the rest of the command line. */
@@ -91,6 +93,7 @@ interface Draft {
   globals: GlobalProperty[];
   incoming: string | null;
   paused: boolean;
+  preconfig: boolean;
   snapshot: boolean;
   boot: BootOptions;
   uuid: Uint8Array;
@@ -162,6 +165,7 @@ const WITH_VALUE: Readonly<Record<string, Setter>> = {
   cdrom: (draft, value) => {
     draft.drives.push(parseOptions(`index=2,media=cdrom,file=${value.replaceAll(',', ',,')}`));
   },
+  accel: (_draft, value) => checkAccelerator(value, `-accel ${value}`),
   boot: setBoot,
   rtc: setClock,
   uuid: (draft, value) => {
@@ -191,6 +195,9 @@ const SWITCHES: Readonly<Record<string, (draft: Draft) => void>> = {
   },
   'no-fd-bootchk': (draft) => {
     draft.boot = { ...draft.boot, floppySignature: false };
+  },
+  preconfig: (draft) => {
+    draft.preconfig = true;
   },
   S: (draft) => {
     draft.paused = true;
@@ -224,6 +231,7 @@ export function readCommandLine(args: readonly string[], operands: string[] | nu
     globals: [],
     incoming: null,
     paused: false,
+    preconfig: false,
     snapshot: false,
     boot: {
       order: 'cad',
@@ -286,7 +294,7 @@ function finish({ chardevs, monitors, ...rest }: Draft): CommandLine {
 
 /** Properties of machines that make no difference here. */
 const HARMLESS_MACHINE = [
-  'accel', 'acpi', 'dump-guest-core', 'graphics', 'hpet', 'i8042', 'kernel-irqchip', 'mem-merge', 'memory-backend',
+  'acpi', 'dump-guest-core', 'graphics', 'hpet', 'i8042', 'kernel-irqchip', 'mem-merge', 'memory-backend',
   'nvdimm', 'pic', 'pit', 'sata', 'smbus', 'smm', 'suppress-vmdesc', 'usb', 'vmport',
 ] as const; // biome-ignore format: a list
 
@@ -294,9 +302,16 @@ function setMachine(draft: Draft, value: string): void {
   const options = parseOptions(value, 'type');
   for (const [key, setting] of options) {
     if (key === 'type') draft.machine = machineOf(setting);
+    else if (key === 'accel') checkAccelerator(setting, `-machine ${value}`);
     else if (!HARMLESS_MACHINE.some((name) => name === key))
       throw new QtestError(`-machine ${value}: a machine has no property "${key}"`);
   }
+}
+
+/** Whoever wants a processor waits for what never comes: better that they hear it. */
+function checkAccelerator(value: string, what: string): void {
+  const name = value.split(/[:,]/)[0];
+  if (name !== 'qtest') throw new QtestError(`${what}: there is no processor, and so no "${name}" but qtest`);
 }
 
 function machineOf(name: string): MachineKind {

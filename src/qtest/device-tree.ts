@@ -1,6 +1,7 @@
 // The devices of the running machine: where each is, what buses it brings, and how it comes and goes.
 
 import type { Controller, Disk, Machine } from '../machine/index.ts';
+import type { Backends } from './backends.ts';
 import { type BlockDrive, type BlockGraph, policyOf } from './block/graph.ts';
 import type { Board } from './board.ts';
 import type { GlobalProperty, MachineKind } from './command-line.ts';
@@ -52,8 +53,7 @@ export interface TreeParts {
   readonly graph: BlockGraph;
   readonly kind: MachineKind;
   readonly globals: readonly GlobalProperty[];
-  /** Bytes of memory objects, by id. */
-  readonly memories: Options;
+  readonly backends: Backends;
   /** Slots that a card has which is not modelled. */
   readonly takenSlots: readonly number[];
 }
@@ -168,8 +168,8 @@ export class DeviceTree {
     devfn: number,
     busName: string | null,
   ): Device {
-    const { machine, board, memories } = this.#parts;
-    const made = type.controller?.(options, memories);
+    const { machine, board, backends } = this.#parts;
+    const made = type.controller?.(options, backends);
     const bus = this.buses[0];
     if (made === undefined || bus === undefined)
       throw new QtestError(`No 'PCI' bus found for device '${type.name}'`);

@@ -11,6 +11,7 @@ import {
   piixIde,
   virtioBlk,
 } from '../controllers/index.ts';
+import type { Backends } from './backends.ts';
 import { QtestError } from './errors.ts';
 import { type Options, toNumber, toSwitch } from './options.ts';
 
@@ -29,7 +30,7 @@ export interface DeviceType {
   /** A controller's description and its profile with these options; absent: a disk. */
   readonly controller?: (
     options: Options,
-    backends: Options,
+    backends: Backends,
   ) => { description: ControllerDescription; profile: Profile };
   /** The kind of buses that it has, and how many. */
   readonly buses?: readonly [kind: BusKind, count: number];
@@ -190,12 +191,11 @@ const NVME_PAGE = 4096;
 const NVME_BUFFER_MIB = 2;
 const NVME_REGION_BYTES = NVME_BUFFER_MIB * 2 ** 20;
 
-function nvmeProfile(options: Options, backends: Options): Profile {
+function nvmeProfile(options: Options, backends: Backends): Profile {
   const number = (key: string, preset: number, min: number, max: number): number =>
     toNumber(options.get(key) ?? `${preset}`, `nvme: ${key}`, min, max);
   const pmrdev = options.get('pmrdev');
-  const region = pmrdev === undefined ? 0 : Number(backends.get(pmrdev) ?? Number.NaN);
-  if (Number.isNaN(region)) throw new QtestError(`Device '${pmrdev}' not found`, 'DeviceNotFound');
+  const region = pmrdev === undefined ? 0 : backends.memoryBytes(pmrdev);
   if (region > NVME_REGION_BYTES)
     throw new QtestError(
       `nvme: pmrdev "${pmrdev}" has ${region} bytes; at most ${NVME_REGION_BYTES} are possible`,

@@ -104,10 +104,13 @@ function argumentsIn(line: string): string[] | null {
   return withoutTransport(words);
 }
 
-/** Where the original was spoken to is of no use here. */
+/** Where the original was spoken to, and what it ran on, is of no use here. */
 function withoutTransport(words: readonly string[]): string[] {
-  const isTransport = (word = ''): boolean => /^--?(?:qtest|qtest-log|chardev|mon|monitor|qmp)$/.test(word);
-  return words.filter((word, i) => !isTransport(word) && !isTransport(words[i - 1]));
+  const isTransport = (word = ''): boolean =>
+    /^--?(?:qtest|qtest-log|chardev|mon|monitor|qmp|accel)$/.test(word);
+  return words.filter(
+    (word, i) => !isTransport(word) && !isTransport(words[i - 1]) && word !== '-enable-kvm',
+  );
 }
 
 /**

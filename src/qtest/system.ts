@@ -3,6 +3,7 @@
 
 import type { GuardOptions } from '../guard/index.ts';
 import { createMachine, type Machine, type MediaNotice, type RamRegion } from '../machine/index.ts';
+import { Backends } from './backends.ts';
 import { type BlockDrive, BlockGraph } from './block/graph.ts';
 import type { ReadText } from './block/spec.ts';
 import { Board, type BoardState } from './board.ts';
@@ -10,7 +11,7 @@ import type { CommandLine, MachineKind } from './command-line.ts';
 import { type Device, DeviceTree } from './device-tree.ts';
 import { QtestError } from './errors.ts';
 import { firmwareFiles, writeBootOrder, writeSettings } from './firmware.ts';
-import { type Options, toSize } from './options.ts';
+import type { Options } from './options.ts';
 
 /** What QMP calls the state that the machine is in. */
 export type RunState =
@@ -65,8 +66,11 @@ export class System {
   readonly board: Board;
   readonly graph: BlockGraph;
   readonly tree: DeviceTree;
+  readonly backends = new Backends();
   readonly line: CommandLine;
   state: RunState = 'running';
+  /** The machine may still be told what it is to be; few commands are taken. */
+  preconfig = false;
   listener: SystemListener = { interrupt: () => {}, event: () => {} };
   /** The protocol's own clock, in ns. Devices keep theirs, which goes on by itself. */
   #clock = 0;
@@ -82,17 +86,19 @@ export class System {
       reset: () => this.reset(true, 'guest-reset'),
       eject: (slot) => this.#eject(slot),
     });
+    for (const object of line.objects) this.backends.add(object);
     this.tree = new DeviceTree({
       machine,
       board: this.board,
       graph,
       kind: line.machine,
       globals: line.globals,
-      memories: memoriesOf(line.objects),
+      backends: this.backends,
       takenSlots: takenSlots(line),
     });
     if (line.incoming !== null) this.state = 'inmigrate';
-    else if (line.paused) this.state = 'prelaunch';
+    else if (line.paused || line.preconfig) this.state = 'prelaunch';
+    this.preconfig = line.preconfig;
   }
 
   /** Makes the machine. Throws QtestError, MachineError or MediumError, which name what cannot be. */
@@ -242,6 +248,13 @@ export class System {
     this.listener.event('STOP');
   }
 
+  /** The machine is what it is to be, and runs unless it is to begin stopped. */
+  exitPreconfig(): void {
+    if (!this.preconfig) throw new QtestError('The command is permitted only before machine initialization');
+    this.preconfig = false;
+    if (!this.line.paused) this.resume();
+  }
+
   /** Runs on; what was stopped for an error of a disk is tried again. */
   resume(): void {
     if (!this.running) {
@@ -359,37 +372,4 @@ function ramOf(line: CommandLine): RamRegion[] {
 function takenSlots({ machine, display, network }: CommandLine): readonly number[] {
   const first = machine === 'pc' ? 2 : 1;
   return [...(display ? [first] : []), ...(network ? [first + 1] : [])];
-}
-
-const OBJECTS = ['memory-backend-ram', 'memory-backend-file', 'iothread', 'rng-random', 'throttle-group'];
-const OBJECT_HARMLESS = [
-  'qom-type',
-  'id',
-  'size',
-  'share',
-  'mem-path',
-  'prealloc',
-  'merge',
-  'dump',
-  'policy',
-  'filename',
-];
-
-/** Sizes of memory objects by id. Throws QtestError for an object that is not there. */
-function memoriesOf(objects: readonly Options[]): Options {
-  const memories = new Map<string, string>();
-  for (const object of objects) {
-    const type = object.get('qom-type') ?? '';
-    const id = object.get('id');
-    if (!OBJECTS.includes(type))
-      throw new QtestError(`-object: invalid object type: ${type}; there are ${OBJECTS.join(', ')}`);
-    if (id === undefined) throw new QtestError("-object: Parameter 'id' is missing");
-    for (const key of object.keys()) {
-      if (!OBJECT_HARMLESS.includes(key) && !key.startsWith('x-'))
-        throw new QtestError(`-object ${id}: Property '${type}.${key}' not found`);
-    }
-    if (type.startsWith('memory-backend-'))
-      memories.set(id, `${toSize(object.get('size') ?? '', `-object ${id}: size`)}`);
-  }
-  return memories;
 }

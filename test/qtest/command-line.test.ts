@@ -68,6 +68,8 @@ const REFUSED: readonly (readonly [args: readonly string[], message: RegExp])[] 
   [['-m', 'much'], /-m is "much"/],
   [['-m', '1K'], /at least 1 MiB/],
   [['-qtest', 'tcp:1'], /only unix:PATH and stdio/],
+  [['-accel', 'kvm', '-accel', 'qtest'], /-accel kvm: there is no processor/],
+  [['-machine', 'q35,accel=tcg'], /no "tcg" but qtest/],
   [['-mon', 'chardev=c,mode=control'], /no -chardev with id "c"/],
   [['-chardev', 'pty,id=c'], /no backend "pty"/],
   [['-qtest', 'stdio', '-qmp', 'stdio'], /only one/],

@@ -81,7 +81,7 @@ export class BlockGraph {
     const name = options.get('node-name');
     if (name === undefined) throw new QtestError('blockdev: node-name is missing');
     this.#checkFree(name);
-    const spec = this.#specOf(options, `blockdev ${name}`, this.#snapshot, true);
+    const spec = await this.#specOf(options, `blockdev ${name}`, this.#snapshot, true);
     this.nodes.set(name, await openChecked(spec));
   }
 
@@ -194,7 +194,7 @@ export class BlockGraph {
     const options = new Map([['file', filename]]);
     if (format !== undefined) options.set('format', format);
     if (readOnly) options.set('read-only', 'on');
-    return openChecked(this.#specOf(options, filename, this.#snapshot, false));
+    return openChecked(await this.#specOf(options, filename, this.#snapshot, false));
   }
 
   /** Every image that is open. */
@@ -229,10 +229,10 @@ export class BlockGraph {
     const names = [...image.keys()].some((key) => /^(file|driver|filename)(\.|$)/.test(key));
     if (!names) return null;
     if (readOnly) image.set('read-only', 'on');
-    return openChecked(this.#specOf(image, what, snapshot, false));
+    return openChecked(await this.#specOf(image, what, snapshot, false));
   }
 
-  #specOf(options: Options, what: string, snapshot: boolean, byName: boolean): NodeSpec {
+  #specOf(options: Options, what: string, snapshot: boolean, byName: boolean): Promise<NodeSpec> {
     return specOf(options, what, {
       snapshot,
       readText: this.#readText,

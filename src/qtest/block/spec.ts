@@ -21,8 +21,8 @@ export interface NodeSpec {
   readonly rules: DebugRules | null;
 }
 
-/** Reads a text file, for the rules of a blkdebug node. */
-export type ReadText = (path: string) => string;
+/** Reads a text file, for the rules of a blkdebug node. It may take as long as a pipe does. */
+export type ReadText = (path: string) => string | Promise<string>;
 
 const FORMATS: Readonly<Record<string, ImageFormat>> = { raw: 'raw', qcow2: 'qcow2', vpc: 'vhd' };
 const NULL_BYTES = 2 ** 30;
@@ -54,7 +54,7 @@ export interface SpecOptions {
 }
 
 /** The image that `options` describe. Throws QtestError, which begins with `what`. */
-export function specOf(options: Options, what: string, context: SpecOptions): NodeSpec {
+export async function specOf(options: Options, what: string, context: SpecOptions): Promise<NodeSpec> {
   const draft: Draft = {
     filename: null,
     nullBytes: null,
@@ -63,27 +63,33 @@ export function specOf(options: Options, what: string, context: SpecOptions): No
     autoReadOnly: true,
     rules: null,
   };
-  descend(draft, options, what, context, 0);
+  await descend(draft, options, what, context, 0);
   if (draft.filename === null) throw new QtestError(`${what}: no file is named`);
   return { ...draft, filename: draft.filename, snapshot: context.snapshot };
 }
 
-function descend(draft: Draft, options: Options, what: string, context: SpecOptions, depth: number): void {
+async function descend(
+  draft: Draft,
+  options: Options,
+  what: string,
+  context: SpecOptions,
+  depth: number,
+): Promise<void> {
   if (depth > DEPTH_MAX) throw new QtestError(`${what}: more than ${DEPTH_MAX} drivers stand on each other`);
   checkKeys(options, what);
   const flag = (key: string, preset: boolean): boolean =>
     toSwitch(options.get(key) ?? (preset ? 'on' : 'off'), `${what}: ${key}`);
   draft.readOnly ||= flag('read-only', false);
   draft.autoReadOnly &&= flag('auto-read-only', true);
-  const child = (key: string): void =>
+  const child = (key: string): Promise<void> =>
     descend(draft, childOf(draft, options, key, what, context), what, context, depth + 1);
   const driver = options.get('driver') ?? options.get('format') ?? 'probe';
   const filename = options.get('filename');
   if (driver === 'resolved') return;
   if (driver in FORMATS) {
     draft.format ??= FORMATS[driver] ?? null;
-    child('file');
-  } else if (driver === 'probe' || driver === 'copy-on-read' || driver === 'throttle') child('file');
+    await child('file');
+  } else if (driver === 'probe' || driver === 'copy-on-read' || driver === 'throttle') await child('file');
   else if (driver === 'file' || driver === 'host_device') {
     if (filename === undefined) throw new QtestError(`${what}: the filename is missing`);
     draft.filename = filename;
@@ -92,8 +98,8 @@ function descend(draft: Draft, options: Options, what: string, context: SpecOpti
     draft.filename = `${driver}://`;
     draft.nullBytes = toSize(options.get('size') ?? `${NULL_BYTES}`, `${what}: size`);
   } else if (driver === 'blkdebug') {
-    draft.rules = debugRules(options, what, context);
-    child('image');
+    draft.rules = await debugRules(options, what, context);
+    await child('image');
   } else {
     const known = [
       ...Object.keys(FORMATS),
@@ -169,12 +175,12 @@ function protocolOptions(file: string, what: string): Map<string, string> {
   ]);
 }
 
-function debugRules(options: Options, what: string, context: SpecOptions): DebugRules {
+async function debugRules(options: Options, what: string, context: SpecOptions): Promise<DebugRules> {
   const config = options.get('config');
   if (config === undefined) return debugRulesOf(options);
   let text: string;
   try {
-    text = context.readText(config);
+    text = await context.readText(config);
   } catch (error) {
     throw new QtestError(`${what}: ${config} cannot be read: ${(error as Error).message}`);
   }

@@ -13,6 +13,35 @@ const FORMAT_NAMES: Readonly<Record<string, string>> = { vhd: 'vpc' };
 /** Bytes of a block on a CD. */
 const DISC_BLOCK = 2048;
 
+const NODE_SHAPE = {
+  file: 'str',
+  '*node-name': 'str',
+  ro: 'bool',
+  drv: 'str',
+  backing_file_depth: 'int',
+  encrypted: 'bool',
+  detect_zeroes: 'str',
+  bps: 'int',
+  bps_rd: 'int',
+  bps_wr: 'int',
+  iops: 'int',
+  iops_rd: 'int',
+  iops_wr: 'int',
+  image: { filename: 'str', format: 'str', 'virtual-size': 'int' },
+  cache: { writeback: 'bool', direct: 'bool', 'no-flush': 'bool' },
+  write_threshold: 'int',
+} as const;
+const BLOCK_SHAPE = {
+  device: 'str',
+  '*qdev': 'str',
+  type: 'str',
+  removable: 'bool',
+  locked: 'bool',
+  '*tray_open': 'bool',
+  '*inserted': NODE_SHAPE,
+  '*io-status': 'str',
+} as const;
+
 export const BLOCK_COMMANDS: Readonly<Record<string, Command>> = {
   block_resize: {
     arguments: { '*device': 'str', '*node-name': 'str', size: 'int' },
@@ -90,11 +119,13 @@ export const BLOCK_COMMANDS: Readonly<Record<string, Command>> = {
     run: ({ system }, args) => changeMedium(system, args),
   },
   'query-block': {
+    returns: [BLOCK_SHAPE],
     run: ({ system }) =>
       system.graph.drives.filter(({ device, id }) => device !== null || id !== '').map(blockInfo),
   },
   'query-named-block-nodes': {
     arguments: { '*flat': 'bool' },
+    returns: [NODE_SHAPE],
     run: ({ system }) => [...system.graph.nodes].map(([name, node]) => nodeInfo(node, name)),
   },
 };

@@ -25,8 +25,6 @@ export interface QmpHost {
   readonly migration: MigrationStatus | null;
   /** Ends the server, once the answer is out. */
   quit(): void;
-  /** The names of all commands. */
-  commandNames(): readonly string[];
 }
 
 export interface MigrationStatus {
@@ -35,10 +33,21 @@ export interface MigrationStatus {
 }
 
 type ArgumentType = 'str' | 'int' | 'bool' | 'any';
+/** What a value is; of an object, its members: those whose names begin with * may be left out. */
+export type Shape = ArgumentType | readonly [Shape] | ObjectShape;
+export interface ObjectShape {
+  readonly [name: string]: Shape;
+}
 
 export interface Command {
   /** Types by name; a name that begins with * may be left out, a `*` alone takes whatever else there is. */
   readonly arguments?: Readonly<Record<string, ArgumentType>>;
+  /** What `run` returns; absent: nothing. */
+  readonly returns?: Shape;
+  /** It may overtake others (`exec-oob`). */
+  readonly oob?: boolean;
+  /** It may be given before the machine is what it is to be. */
+  readonly preconfig?: boolean;
   /** The value to return, `{}` where there is none. `after` is done when the answer is out. Throws QtestError. */
   run(host: QmpHost, args: Arguments): Answer | Promise<Answer>;
 }

@@ -3,6 +3,11 @@
 /** Characters of one object. */
 const OBJECT_MAX = 2 ** 26;
 
+/** Bytes that cannot be outside of strings, and in them: controls, and what no UTF-8 has. */
+const NEVER = /[^\t\n\r -~]|[%]/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant.
+const NEVER_IN_STRING = /[\x00-\x1f\xc0\xc1\xf5-\xff]/;
+
 export class JsonStream {
   #text = '';
   #scanned = 0;
@@ -10,6 +15,8 @@ export class JsonStream {
   /** The quotation mark that the string at hand began with. */
   #quote = '';
   #escaped = false;
+  /** Something that no JSON has was seen: nothing counts until an object or a line begins. */
+  #lost = false;
 
   /** The texts of the objects that end in `more`. What is no object is a text too, for the reader to refuse. */
   push(more: string): string[] {
@@ -33,6 +40,16 @@ export class JsonStream {
 
   /** True: the character ends an object, or a line that holds none. */
   #step(character: string): boolean {
+    if (this.#lost) {
+      if (!'{[\n'.includes(character)) return this.#forget();
+      this.#lost = false;
+    }
+    if ((this.#quote === '' ? NEVER : NEVER_IN_STRING).test(character)) {
+      this.#lost = true;
+      this.#quote = '';
+      this.#escaped = false;
+      return this.#end();
+    }
     if (this.#quote !== '') {
       if (this.#escaped) this.#escaped = false;
       else if (character === '\\') this.#escaped = true;
@@ -43,6 +60,13 @@ export class JsonStream {
     else if (character === '{' || character === '[') this.#depth++;
     else if (character === '}' || character === ']') return --this.#depth <= 0 && this.#end();
     return character === '\n' && this.#depth <= 0 && this.#end();
+  }
+
+  /** Drops the character at hand. */
+  #forget(): boolean {
+    this.#text = this.#text.slice(this.#scanned + 1);
+    this.#scanned = -1;
+    return false;
   }
 
   #end(): boolean {

@@ -25,17 +25,35 @@ function machine(name: string, options: { cpus?: number; isDefault?: boolean; al
   };
 }
 
+const VERSION_SHAPE = { qemu: { major: 'int', minor: 'int', micro: 'int' }, package: 'str' } as const;
+const MACHINE_SHAPE = {
+  name: 'str',
+  '*alias': 'str',
+  '*is-default': 'bool',
+  'cpu-max': 'int',
+  'hotpluggable-cpus': 'bool',
+  'numa-mem-supported': 'bool',
+  deprecated: 'bool',
+} as const;
+
 export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
-  'query-version': { run: () => QMP_VERSION },
-  'query-commands': { run: (host) => host.commandNames().map((name) => ({ name })) },
-  'query-name': { run: () => ({}) },
-  'query-kvm': { run: () => ({ enabled: false, present: false }) },
-  'query-target': { run: () => ({ arch: 'x86_64' }) },
-  'query-machines': { run: () => MACHINES },
-  'query-cpus-fast': { run: () => [] },
-  'query-iothreads': { run: () => [] },
-  'query-memory-size-summary': { run: ({ system }) => ({ 'base-memory': system.line.ramBytes }) },
+  'query-version': { preconfig: true, returns: VERSION_SHAPE, run: () => QMP_VERSION },
+  'query-name': { preconfig: true, returns: { '*name': 'str' }, run: () => ({}) },
+  'query-kvm': {
+    returns: { enabled: 'bool', present: 'bool' },
+    run: () => ({ enabled: false, present: false }),
+  },
+  'query-target': { preconfig: true, returns: { arch: 'str' }, run: () => ({ arch: 'x86_64' }) },
+  'query-machines': { preconfig: true, returns: [MACHINE_SHAPE], run: () => MACHINES },
+  'query-cpus-fast': { returns: ['any'], run: () => [] },
+  'query-iothreads': { preconfig: true, returns: ['any'], run: () => [] },
+  'query-memory-size-summary': {
+    returns: { 'base-memory': 'int' },
+    run: ({ system }) => ({ 'base-memory': system.line.ramBytes }),
+  },
   'query-status': {
+    preconfig: true,
+    returns: { running: 'bool', singlestep: 'bool', status: 'str' },
     run: ({ system }) => ({ running: system.running, singlestep: false, status: system.state }),
   },
   stop: {
@@ -51,9 +69,16 @@ export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
       system.resume();
     },
   },
+  'x-exit-preconfig': {
+    preconfig: true,
+    run: ({ system }) => {
+      system.exitPreconfig();
+    },
+  },
   system_reset: { run: ({ system }) => new After(() => system.reset(false, 'host-qmp-system-reset')) },
   system_powerdown: { run: ({ system }) => new After(() => system.listener.event('POWERDOWN')) },
   quit: {
+    preconfig: true,
     run: (host) =>
       new After(() => {
         host.system.listener.event('SHUTDOWN', { guest: false, reason: 'host-qmp-quit' });
@@ -76,14 +101,21 @@ export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
       host.listenIncoming(text(args, 'uri'));
     },
   },
+  'migrate-pause': {
+    oob: true,
+    run: () => {
+      throw new QtestError('migrate-pause is currently only supported during postcopy-active state');
+    },
+  },
   'query-migrate': {
+    returns: { '*status': 'str', '*error-desc': 'str' },
     run: ({ migration }) => ({
       ...(migration === null ? {} : { status: migration.status }),
       ...(migration?.error == null ? {} : { 'error-desc': migration.error }),
     }),
   },
   'migrate-set-capabilities': { arguments: { capabilities: 'any' }, run: () => {} },
-  'query-migrate-capabilities': { run: () => [] },
+  'query-migrate-capabilities': { returns: ['any'], run: () => [] },
   'migrate-set-parameters': { arguments: { '*': 'any' }, run: () => {} },
   device_add: {
     arguments: { driver: 'str', '*': 'any' },
@@ -99,6 +131,7 @@ export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
   },
   'human-monitor-command': {
     arguments: { 'command-line': 'str', '*cpu-index': 'int' },
+    returns: 'str',
     run: (host, args) => runHuman(host, optional(args, 'command-line') ?? ''),
   },
 };

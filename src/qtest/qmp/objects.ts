@@ -3,6 +3,7 @@
 import type { Device } from '../device-tree.ts';
 import { ABSTRACT_TYPES, COMMON_PROPERTIES, DEVICE_TYPES, type DeviceType } from '../device-types.ts';
 import { QtestError } from '../errors.ts';
+import { flattenOptions } from '../options.ts';
 import type { System } from '../system.ts';
 import { type Command, flag, type Json, optional, text } from './command.ts';
 
@@ -24,9 +25,13 @@ const TYPES: readonly TypeInfo[] = [
   })),
 ];
 
+const PROPERTIES_SHAPE = [{ name: 'str', type: 'str' }] as const;
+
 export const OBJECT_COMMANDS: Readonly<Record<string, Command>> = {
   'qom-list-types': {
     arguments: { '*implements': 'str', '*abstract': 'bool' },
+    preconfig: true,
+    returns: [{ name: 'str', '*abstract': 'bool', '*parent': 'str' }],
     run: (_host, args) => {
       const base = optional(args, 'implements');
       return TYPES.filter(
@@ -40,20 +45,54 @@ export const OBJECT_COMMANDS: Readonly<Record<string, Command>> = {
   },
   'device-list-properties': {
     arguments: { typename: 'str' },
+    preconfig: true,
+    returns: PROPERTIES_SHAPE,
     run: (_host, args) => propertiesOf(text(args, 'typename')).map((name) => ({ name, type: 'str' })),
   },
   'qom-list-properties': {
     arguments: { typename: 'str' },
+    preconfig: true,
+    returns: PROPERTIES_SHAPE,
     run: (_host, args) =>
       ['type', ...propertiesOf(text(args, 'typename'))].map((name) => ({ name, type: 'string' })),
   },
   'qom-list': {
     arguments: { path: 'str' },
+    preconfig: true,
+    returns: PROPERTIES_SHAPE,
     run: ({ system }, args) => listObject(system, text(args, 'path')),
   },
   'qom-get': {
     arguments: { path: 'str', property: 'str' },
+    preconfig: true,
+    returns: 'any',
     run: ({ system }, args) => readProperty(system, text(args, 'path'), text(args, 'property')),
+  },
+  'qom-set': {
+    arguments: { path: 'str', property: 'str', value: 'any' },
+    preconfig: true,
+    run: ({ system }, args) => {
+      const [path, property] = [text(args, 'path'), text(args, 'property')];
+      readProperty(system, path, property);
+      throw new QtestError(`Property '${property}' of ${path} cannot be changed while the machine is there`);
+    },
+  },
+  'object-add': {
+    arguments: { 'qom-type': 'str', id: 'str', '*size': 'int', '*': 'any' },
+    preconfig: true,
+    run: ({ system }, args) => {
+      system.backends.add(flattenOptions(args, 'object-add'));
+    },
+  },
+  'object-del': {
+    arguments: { id: 'str' },
+    preconfig: true,
+    run: ({ system }, args) => {
+      const id = text(args, 'id');
+      if (system.tree.devices.some(({ options }) => options.get('pmrdev') === id))
+        throw new QtestError(`object '${id}' is in use, can not be deleted`);
+      system.backends.remove(id);
+    },
   },
 };
 
