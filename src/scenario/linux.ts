@@ -19,8 +19,8 @@ import {
   WRITE,
 } from '../linux/index.ts';
 import { MachineError } from '../machine/index.ts';
-import type { Harness, HarnessOptions, Placement, Transfer, UserBuffer } from './kernel.ts';
-import { ProcessMemory, zonesOf } from './process.ts';
+import type { Harness, HarnessOptions, Transfer } from './kernel.ts';
+import { ProcessHarness } from './process.ts';
 
 /** Requests never carry more, whatever the hardware takes: pages that are copied count against 1024 vecs. */
 const MOST_BYTES = 2 ** 20;
@@ -33,11 +33,9 @@ export function bootLinuxHarness(options: HarnessOptions): Harness {
   return new LinuxHarness(options);
 }
 
-class LinuxHarness implements Harness {
-  readonly zones;
+class LinuxHarness extends ProcessHarness implements Harness {
   readonly #linux: LinuxApi;
   readonly #options: HarnessOptions;
-  readonly #process: ProcessMemory;
   readonly #sectorBytes: number;
   readonly #stopTrace: () => void;
   readonly #iovs: Iovec[] = [];
@@ -46,18 +44,15 @@ class LinuxHarness implements Harness {
 
   constructor(options: HarnessOptions) {
     const { machine, disk, seed } = options;
-    this.#options = options;
-    this.#sectorBytes = disk.sectorBytes;
     const low = machine.memory.regions[0]?.bytes ?? 0;
     const bytes = Math.min(SWIOTLB_BYTES, low * SWIOTLB_SHARE);
     const linux = bootLinux(machine, { seed, placement: 'scatter', swiotlb: { bytes } });
-    this.#linux = linux;
-    this.#stopTrace = traceToEvents(linux.kernel.trace, machine.tracer);
     const { kernel } = linux;
-    this.#process = new ProcessMemory(kernel, (mm, body) =>
-      kernel.spawnProcess('process', (_task, space) => body(space), mm),
-    );
-    this.zones = zonesOf(kernel);
+    super(kernel, (mm, body) => kernel.spawnProcess('process', (_task, space) => body(space), mm));
+    this.#options = options;
+    this.#sectorBytes = disk.sectorBytes;
+    this.#linux = linux;
+    this.#stopTrace = traceToEvents(kernel.trace, machine.tracer);
   }
 
   async attach(): Promise<void> {
@@ -82,26 +77,10 @@ class LinuxHarness implements Harness {
     return this.#attached.disk;
   }
 
-  allocate(bytes: number, placement: Placement): UserBuffer {
-    return this.#process.allocate(bytes, placement);
-  }
-
-  store(address: number, bytes: Uint8Array): void {
-    this.#process.store(address, bytes);
-  }
-
-  load(address: number, into: Uint8Array): void {
-    this.#process.load(address, into);
-  }
-
-  protect(address: number, bytes: number, allowed: 'nothing' | 'reading'): void {
-    this.#process.protect(address, bytes, allowed);
-  }
-
   async transfer(transfer: Transfer): Promise<number> {
     const first = transfer.ranges[0];
     if (first === undefined) return 0;
-    const task = this.#process.run(first.address, () => this.#execute(transfer));
+    const task = this.run(first.address, () => this.#execute(transfer));
     await this.#linux.kernel.scheduler.runAsync({ until: task });
     return task.exitValue as number; // it ended, without an exception
   }
@@ -123,12 +102,12 @@ class LinuxHarness implements Harness {
 
   async shutdown(): Promise<string[]> {
     const linux = this.#linux;
-    const memory = this.#process;
     const attached = this.#attached;
+    const end = (): Sleeps<void> => this.drop();
     await linux.kernel.scheduler.completeAsync('shutdown', function* () {
       for (const { queue } of attached?.host.disks ?? []) yield* linux.blk_cleanup_queue(queue);
       if (attached !== null) linux.scsi_remove_host(attached.host);
-      yield* memory.drop();
+      yield* end();
     });
     this.#stopTrace();
     const problems: string[] = [];

@@ -1,4 +1,5 @@
-// The memory of a scenario's process, on either kernel: stretches with their pages where the scenario wants them.
+// What the kernels of scenarios have in common: a process, its memory in stretches with their pages where the scenario
+// wants them.
 
 import {
   type AddressSpace,
@@ -15,13 +16,17 @@ import type { Harness, Placement, UserBuffer } from './kernel.ts';
 /** Runs a body as a process with this memory, which it gives up again. */
 export type Spawn = <T>(mm: AddressSpace, body: (mm: AddressSpace) => Sleeps<T>) => Task<T>;
 
-export class ProcessMemory {
-  readonly #kernel: Pick<KernelCore, 'vm' | 'scheduler'>;
+type Kernel = Pick<KernelCore, 'vm' | 'scheduler' | 'allocator' | 'frames'>;
+
+export class ProcessHarness implements Pick<Harness, 'zones' | 'allocate' | 'store' | 'load' | 'protect'> {
+  readonly zones: Harness['zones'];
+  readonly #kernel: Kernel;
   readonly #spawn: Spawn;
   readonly #spaces: { readonly mm: AddressSpace; readonly start: number; readonly end: number }[] = [];
   #nextAddress = 0x1000_0000;
 
-  constructor(kernel: Pick<KernelCore, 'vm' | 'scheduler'>, spawn: Spawn) {
+  constructor(kernel: Kernel, spawn: Spawn) {
+    this.zones = zonesOf(kernel);
     this.#kernel = kernel;
     this.#spawn = spawn;
   }
@@ -71,7 +76,7 @@ export class ProcessMemory {
   }
 
   /** Starts `body` as the process, with its memory around `address`. */
-  run<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): Task<T> {
+  protected run<T>(address: number, body: (mm: AddressSpace) => Sleeps<T>): Task<T> {
     const space = this.#spaces.find(({ start, end }) => address >= start && address < end);
     if (space === undefined) throw new MachineError(`the process has no memory at 0x${address.toString(16)}`);
     space.mm.grab();
@@ -79,7 +84,7 @@ export class ProcessMemory {
   }
 
   /** The process ends. */
-  *drop(): Sleeps<void> {
+  protected *drop(): Sleeps<void> {
     for (const { mm } of this.#spaces) yield* mm.drop();
   }
 
@@ -92,7 +97,7 @@ export class ProcessMemory {
 }
 
 /** The kernel's zones, cut where their memory has gaps. */
-export function zonesOf({ allocator, frames }: Pick<KernelCore, 'allocator' | 'frames'>): Harness['zones'] {
+function zonesOf({ allocator, frames }: Kernel): Harness['zones'] {
   return allocator.zones.flatMap(({ name, first, end }) =>
     stretches(frames.pages.slice(first, end).map(({ phys }) => phys)).map((piece) => ({ name, ...piece })),
   );

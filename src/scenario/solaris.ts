@@ -25,8 +25,8 @@ import {
   Uio,
   type UmemCookie,
 } from '../solaris/index.ts';
-import type { Harness, HarnessOptions, Placement, Transfer, UserBuffer, UserRange } from './kernel.ts';
-import { ProcessMemory, zonesOf } from './process.ts';
+import type { Harness, HarnessOptions, Transfer, UserRange } from './kernel.ts';
+import { ProcessHarness } from './process.ts';
 
 /** Requests never carry more: the same as on Linux, so that both do the same work. */
 const MOST_BYTES = 2 ** 20;
@@ -43,24 +43,19 @@ interface Piece {
   readonly cookie: UmemCookie | null;
 }
 
-class SolarisHarness implements Harness {
-  readonly zones;
+class SolarisHarness extends ProcessHarness implements Harness {
   readonly maxRequestBytes = MOST_BYTES;
   readonly #solaris: SolarisApi;
   readonly #options: HarnessOptions;
-  readonly #process: ProcessMemory;
   #attached: { readonly host: BdHost; readonly disk: BdDisk } | null = null;
 
   constructor(options: HarnessOptions) {
     const { machine, seed } = options;
-    this.#options = options;
     const solaris = bootSolaris(machine, { seed, placement: 'scatter' });
-    this.#solaris = solaris;
     const { kernel } = solaris;
-    this.#process = new ProcessMemory(kernel, (as, body) =>
-      kernel.spawnProcess('process', (_proc, space) => body(space), { as }),
-    );
-    this.zones = zonesOf(kernel);
+    super(kernel, (as, body) => kernel.spawnProcess('process', (_proc, space) => body(space), { as }));
+    this.#options = options;
+    this.#solaris = solaris;
   }
 
   async attach(): Promise<void> {
@@ -79,26 +74,10 @@ class SolarisHarness implements Harness {
     return this.#attached.disk;
   }
 
-  allocate(bytes: number, placement: Placement): UserBuffer {
-    return this.#process.allocate(bytes, placement);
-  }
-
-  store(address: number, bytes: Uint8Array): void {
-    this.#process.store(address, bytes);
-  }
-
-  load(address: number, into: Uint8Array): void {
-    this.#process.load(address, into);
-  }
-
-  protect(address: number, bytes: number, allowed: 'nothing' | 'reading'): void {
-    this.#process.protect(address, bytes, allowed);
-  }
-
   async transfer(transfer: Transfer): Promise<number> {
     const first = transfer.ranges[0];
     if (first === undefined) return 0;
-    const task = this.#process.run(first.address, () => this.#execute(transfer));
+    const task = this.run(first.address, () => this.#execute(transfer));
     await this.#solaris.kernel.scheduler.runAsync({ until: task });
     return -(task.exitValue as number); // it ended, without an exception
   }
@@ -114,11 +93,11 @@ class SolarisHarness implements Harness {
 
   async shutdown(): Promise<string[]> {
     const solaris = this.#solaris;
-    const memory = this.#process;
     const host = this.#attached?.host ?? null;
+    const end = (): Sleeps<void> => this.drop();
     const detached = await solaris.kernel.scheduler.completeAsync('shutdown', function* () {
       const code = host === null ? DDI_SUCCESS : solaris.bd_detach(host);
-      yield* memory.drop();
+      yield* end();
       return code;
     });
     const problems: string[] = [];
