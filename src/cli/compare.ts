@@ -1,10 +1,11 @@
 // `backplane compare`: one workload through every kernel on each controller, and what each of them did for it.
 
-import { CONTROLLERS, findController, findProfile } from '../controllers/index.ts';
+import { CONTROLLERS } from '../controllers/index.ts';
 import { loadModule } from '../machine/index.ts';
 import { type CompareReport, compareKernels } from '../scenario/compare.ts';
 import { COMPARED } from '../scenario/compare-kernels.ts';
-import { EXIT_FINE, EXIT_FOUND, EXIT_INTERRUPTED, parseWhole, suggest, UsageError } from './errors.ts';
+import { checkController } from './controllers.ts';
+import { EXIT_FINE, EXIT_FOUND, EXIT_INTERRUPTED, parseWhole } from './errors.ts';
 import { Interrupt, Interrupted } from './interrupt.ts';
 import { Progress } from './progress.ts';
 import { formatBytes, formatCount, oneLine, type Paint, paintFor, plural } from './style.ts';
@@ -22,7 +23,7 @@ const COLUMN = 12;
 /** Compares on each controller and prints; the exit status. Throws UsageError for what the user can put right. */
 export async function compare(names: readonly string[], flags: CompareFlags): Promise<number> {
   const controllers = names.length === 0 ? CONTROLLERS.map(({ kind }) => kind) : names;
-  for (const name of controllers) checkName(name);
+  for (const name of controllers) checkController(name);
   const seed = flags.seed === undefined ? 1 : parseWhole(flags.seed, '--seed', 0, 2 ** 32 - 1);
   const operations =
     flags.operations === undefined
@@ -60,15 +61,6 @@ export async function compare(names: readonly string[], flags: CompareFlags): Pr
   const text = flags.json === true ? toJson(reports) : formatReports(reports, paintFor(process.stdout));
   process.stdout.write(`${text}\n`);
   return reports.every(({ ok }) => ok) ? EXIT_FINE : EXIT_FOUND;
-}
-
-function checkName(name: string): void {
-  if (findController(name) !== undefined || findProfile(name) !== undefined) return;
-  const known = CONTROLLERS.flatMap(({ kind, profiles }) => [
-    kind,
-    ...profiles.map((profile) => profile.name),
-  ]);
-  throw new UsageError(`no controller is called "${name}"${suggest(name, [...new Set(known)])}`);
 }
 
 function toJson(reports: readonly CompareReport[]): string {

@@ -1,7 +1,12 @@
 // `backplane controllers`: what there is, and what its DMA can do.
 
-import { CONTROLLERS, type ControllerDescription } from '../controllers/index.ts';
-import { EXIT_FINE } from './errors.ts';
+import {
+  CONTROLLERS,
+  type ControllerDescription,
+  findController,
+  findProfile,
+} from '../controllers/index.ts';
+import { EXIT_FINE, suggest, UsageError } from './errors.ts';
 import { formatBytes, paintFor, plural } from './style.ts';
 
 /** The longest name of a profile. */
@@ -14,6 +19,16 @@ export function listControllers(options: { readonly json?: boolean }): number {
   if (options.json === true) process.stdout.write(`${JSON.stringify(CONTROLLERS.map(asJson), null, 2)}\n`);
   else process.stdout.write(asText());
   return EXIT_FINE;
+}
+
+/** Throws UsageError where no controller and no profile is called so; `from` says who names it. */
+export function checkController(name: string, from = ''): void {
+  if (findController(name) !== undefined || findProfile(name) !== undefined) return;
+  const known = CONTROLLERS.flatMap(({ kind, profiles }) => [
+    kind,
+    ...profiles.map((profile) => profile.name),
+  ]);
+  throw new UsageError(`${from}no controller is called "${name}"${suggest(name, [...new Set(known)])}`);
 }
 
 function asJson(description: ControllerDescription): object {

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { CONTROLLERS, findController, findProfile, type Profile } from '../controllers/index.ts';
+import type { Profile } from '../controllers/index.ts';
 import { loadModule } from '../machine/index.ts';
 import defaultScenario from '../scenario/builtin/default.json' with { type: 'json' };
 import { ProfileError, parseProfile } from '../scenario/profile.ts';
@@ -10,6 +10,7 @@ import { toJson } from '../scenario/report.ts';
 import { checkFits, runScenario } from '../scenario/run.ts';
 import { KERNELS, parseScenario, type Scenario, ScenarioError } from '../scenario/schema.ts';
 import { formatEvent } from '../trace/index.ts';
+import { checkController } from './controllers.ts';
 import { blameDriver, loadDriver } from './driver.ts';
 import {
   EXIT_FINE,
@@ -204,16 +205,7 @@ function override(scenario: Scenario, flags: RunFlags, profile: Profile | undefi
     );
   }
   const controller = profile?.controller ?? flags.controller ?? scenario.controller;
-  if (findController(controller) === undefined && findProfile(controller) === undefined) {
-    const known = CONTROLLERS.flatMap((description) => [
-      description.kind,
-      ...description.profiles.map(({ name }) => name),
-    ]);
-    const from = flags.controller === undefined ? `scenario ${scenario.name}: ` : '';
-    throw new UsageError(
-      `${from}no controller is called "${controller}"${suggest(controller, [...new Set(known)])}`,
-    );
-  }
+  checkController(controller, flags.controller === undefined ? `scenario ${scenario.name}: ` : '');
   return {
     ...scenario,
     ...(flags.kernel === undefined ? {} : onKernel(scenario, flags.kernel)),
