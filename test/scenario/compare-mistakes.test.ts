@@ -1,6 +1,7 @@
 // What one of two kernels does wrong is found, with the least workload that shows it.
 
-import { loadModule } from '../../src/machine/index.ts';
+import { EFAULT, EINVAL } from '../../src/kernel/index.ts';
+import { loadModule, MachineError } from '../../src/machine/index.ts';
 import { type CompareReport, compareKernels } from '../../src/scenario/compare.ts';
 import { LINUX } from '../../src/scenario/compare-kernels.ts';
 import type { ComparedKernel } from '../../src/scenario/compare-side.ts';
@@ -163,6 +164,38 @@ for (const [what, plant, expected] of MISTAKES) {
     assert.is((await compare(kernels, smallest - 1)).difference, null);
   });
 }
+
+/** A read that is refused for its memory leaves nothing in it. */
+const refuse: Plant = async (inner, transfer) => {
+  const before = transfer.ranges.map(({ address, bytes }) => {
+    const held = new Uint8Array(bytes);
+    return attempt(() => inner.load(address, held)) ? { address, held } : null;
+  });
+  const result = await inner.transfer(transfer);
+  if (transfer.direction === 'write' || ![-EINVAL, -EFAULT].includes(result)) return result;
+  for (const range of before) if (range !== null) attempt(() => inner.store(range.address, range.held));
+  return result;
+};
+
+/** Whether the process may use the memory. */
+function attempt(use: () => void): boolean {
+  try {
+    use();
+  } catch (error) {
+    if (error instanceof MachineError) return false;
+    throw error;
+  }
+  return true;
+}
+
+test('a refused request counts as done in part only when some of it is', async () => {
+  const { ok, kernels } = await compare([LINUX, planted(refuse, 0)], 400);
+  assert.ok(ok);
+  assert.equal(
+    kernels.map(({ partial }) => partial > 0),
+    [true, false],
+  );
+});
 
 test('what is wrong only when the kernel is gone is found', async () => {
   const boot = (options: HarnessOptions): Harness => {

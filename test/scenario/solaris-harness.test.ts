@@ -1,10 +1,12 @@
 // Requests of a scenario as Solaris does them: what is under way together, and what a failed one leaves.
 
+import type { AddressSpace, Sleeps } from '../../src/kernel/index.ts';
 import { loadModule, Machine } from '../../src/machine/index.ts';
 import type { Harness } from '../../src/scenario/kernel.ts';
 import { bootSolarisHarness } from '../../src/scenario/solaris.ts';
 import { EIO } from '../../src/solaris/index.ts';
 import { assert, suite } from '../run/suite.ts';
+import { must } from '../solaris/help.ts';
 
 const test = suite('scenario solaris harness');
 
@@ -75,4 +77,16 @@ test('a failed read of ranges that are no whole sectors says so and leaves the m
   assert.is(await harness.transfer({ direction: 'read', sector: 2, sectors: 2, ranges }), 0);
   assert.equal([load(rig, 0), load(rig, 99), load(rig, 100), load(rig, 0x1000)], [3, 3, 0, 3]);
   assert.equal(await harness.shutdown(), []);
+});
+
+test('a page that something still refers to is told at the end', async () => {
+  const rig = await boot();
+  // Inside, a harness runs its requests as the process: so does whoever forgets a page of it here.
+  const { run } = rig.harness as unknown as {
+    run(address: number, body: (as: AddressSpace) => Sleeps<void>): void;
+  };
+  run.call(rig.harness, rig.base, function* (as) {
+    as.vm.allocator.get(must(as.pageTable.page(rig.base)));
+  });
+  assert.equal(await rig.harness.shutdown(), ['1 pages of the process are still locked']);
 });

@@ -151,6 +151,18 @@ test('DRV-08 hardware that wants more than pages gets memory in one piece', asyn
   assert.equal(rules(rig), []);
 });
 
+test('DRV-08 pieces of a copy are whole sectors, whatever the hardware takes at once', async () => {
+  const seen: number[][] = [];
+  const limits = { virtBoundaryMask: 0xffff, maxSegmentBytes: 5000 };
+  const rig = await bootDisk({ attach: { attach: limited(limits, seen) } });
+  process(rig, 4, function* (as) {
+    const bytes = 18 * 512;
+    assert.equal(yield* move(rig, 'read', 5, bytes, BASE + 0x200), { error: 0, resid: 0, count: bytes });
+    assert.equal(yield* peek(rig.solaris, as, BASE + 0x200, bytes), content(5 * 512, bytes));
+  });
+  assert.equal(seen, [[9 * 512e4], [9 * 512e4]]);
+});
+
 test('DRV-08 memory of the kernel and pages that the buf lists are copied alike', async () => {
   const rig = await bootDisk();
   const { solaris, medium } = rig;
