@@ -29,6 +29,20 @@ const CONFIG = -1;
 
 type Size = 1 | 2 | 4;
 
+interface List<Unit> {
+  readonly length: number;
+  [i: number]: Unit;
+}
+
+/** ddi_rep_get8() and its like: `repcount` units between `host_addr` and the device. */
+type Repeated<Units> = (
+  handle: DdiAccHandle,
+  host_addr: Units,
+  dev_addr: number,
+  repcount: number,
+  flags: number,
+) => void;
+
 export function createRegs(k: Solaris) {
   const { memory, kas } = k;
   const sets = new Map<Controller, readonly RegisterSet[]>();
@@ -136,16 +150,28 @@ export function createRegs(k: Solaris) {
     write(handle, addr + 4, 4, handle.swaps ? low : high);
   }
 
-  /** Calls `each` with the address of every access of a repeated form. */
-  function repeat(
-    dev_addr: number,
-    repcount: number,
+  /** A repeated form that reads: `get` gets one unit of `size` bytes. */
+  function repeatedGet<Unit, Units extends List<Unit>>(
     size: number,
-    flags: number,
-    each: (addr: number, i: number) => void,
-  ): void {
-    const step = flags === DDI_DEV_AUTOINCR ? size : 0;
-    for (let i = 0; i < repcount; i++) each(dev_addr + i * step, i);
+    get: (handle: DdiAccHandle, addr: number) => Unit,
+  ): Repeated<Units> {
+    return (handle, host_addr, dev_addr, repcount, flags) => {
+      mustFit(host_addr.length, repcount);
+      const step = flags === DDI_DEV_AUTOINCR ? size : 0;
+      for (let i = 0; i < repcount; i++) host_addr[i] = get(handle, dev_addr + i * step);
+    };
+  }
+
+  /** The same for one that writes. */
+  function repeatedPut<Unit, Units extends List<Unit>>(
+    size: number,
+    put: (handle: DdiAccHandle, addr: number, value: Unit) => void,
+  ): Repeated<Units> {
+    return (handle, host_addr, dev_addr, repcount, flags) => {
+      mustFit(host_addr.length, repcount);
+      const step = flags === DDI_DEV_AUTOINCR ? size : 0;
+      for (let i = 0; i < repcount; i++) put(handle, dev_addr + i * step, host_addr[i] as Unit); // it has them all
+    };
   }
 
   function release(handlep: Pointer<DdiAccHandle>, where: string): void {
@@ -199,131 +225,65 @@ export function createRegs(k: Solaris) {
       release(handlep, 'ddi_regs_map_free');
     },
 
-    // Any context, high-level interrupts too. They throw KernelBug `acc-range` outside of what the handle is for.
+    // "Any context" means high-level interrupts, too, here. They throw KernelBug `acc-range` outside of what the handle is
+    // for.
 
-    /** Reads a byte. */
+    /** Reads a byte. Any context. */
     ddi_get8(handle: DdiAccHandle, dev_addr: number): number {
       return read(handle, dev_addr, 1);
     },
-    /** Reads 16 bits. */
+    /** Reads 16 bits. Any context. */
     ddi_get16(handle: DdiAccHandle, dev_addr: number): number {
       return read(handle, dev_addr, 2);
     },
-    /** Reads 32 bits, unsigned. */
+    /** Reads 32 bits, unsigned. Any context. */
     ddi_get32(handle: DdiAccHandle, dev_addr: number): number {
       return read(handle, dev_addr, 4);
     },
-    /** Reads 64 bits, in two accesses of 32. */
+    /** Reads 64 bits, in two accesses of 32. Any context. */
     ddi_get64(handle: DdiAccHandle, dev_addr: number): bigint {
       return read64(handle, dev_addr);
     },
-    /** Writes a byte. */
+    /** Writes a byte. Any context. */
     ddi_put8(handle: DdiAccHandle, dev_addr: number, value: number): void {
       write(handle, dev_addr, 1, value);
     },
-    /** Writes 16 bits. */
+    /** Writes 16 bits. Any context. */
     ddi_put16(handle: DdiAccHandle, dev_addr: number, value: number): void {
       write(handle, dev_addr, 2, value);
     },
-    /** Writes 32 bits. */
+    /** Writes 32 bits. Any context. */
     ddi_put32(handle: DdiAccHandle, dev_addr: number, value: number): void {
       write(handle, dev_addr, 4, value);
     },
-    /** Writes 64 bits, in two accesses of 32. */
+    /** Writes 64 bits, in two accesses of 32. Any context. */
     ddi_put64(handle: DdiAccHandle, dev_addr: number, value: bigint): void {
       write64(handle, dev_addr, value);
     },
 
-    // Repeated: `repcount` accesses, at one address (DDI_DEV_NO_AUTOINCR) or one behind the other (DDI_DEV_AUTOINCR).
+    // Repeated: `repcount` accesses, at one address (DDI_DEV_NO_AUTOINCR) or one behind the other (DDI_DEV_AUTOINCR). They
+    // throw KernelBug `acc-range` when `host_addr` is shorter, too.
 
-    /** Reads bytes. */
-    ddi_rep_get8(
-      h: DdiAccHandle,
-      host_addr: Uint8Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 1, flags, (addr, i) => {
-        host_addr[i] = read(h, addr, 1);
-      });
-    },
-    /** Reads words of 16 bits. */
-    ddi_rep_get16(
-      h: DdiAccHandle,
-      host_addr: Uint16Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 2, flags, (addr, i) => {
-        host_addr[i] = read(h, addr, 2);
-      });
-    },
-    /** Reads words of 32 bits. */
-    ddi_rep_get32(
-      h: DdiAccHandle,
-      host_addr: Uint32Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 4, flags, (addr, i) => {
-        host_addr[i] = read(h, addr, 4);
-      });
-    },
-    /** Reads words of 64 bits. */
-    ddi_rep_get64(
-      h: DdiAccHandle,
-      host_addr: BigUint64Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 8, flags, (addr, i) => {
-        host_addr[i] = read64(h, addr);
-      });
-    },
-    /** Writes bytes. */
-    ddi_rep_put8(
-      h: DdiAccHandle,
-      host_addr: Uint8Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 1, flags, (addr, i) => write(h, addr, 1, host_addr[i] ?? 0));
-    },
-    /** Writes words of 16 bits. */
-    ddi_rep_put16(
-      h: DdiAccHandle,
-      host_addr: Uint16Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 2, flags, (addr, i) => write(h, addr, 2, host_addr[i] ?? 0));
-    },
-    /** Writes words of 32 bits. */
-    ddi_rep_put32(
-      h: DdiAccHandle,
-      host_addr: Uint32Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 4, flags, (addr, i) => write(h, addr, 4, host_addr[i] ?? 0));
-    },
-    /** Writes words of 64 bits. */
-    ddi_rep_put64(
-      h: DdiAccHandle,
-      host_addr: BigUint64Array,
-      dev_addr: number,
-      repcount: number,
-      flags: number,
-    ): void {
-      repeat(dev_addr, repcount, 8, flags, (addr, i) => write64(h, addr, host_addr[i] ?? 0n));
-    },
+    /** Reads bytes. Any context. */
+    ddi_rep_get8: repeatedGet<number, Uint8Array>(1, (handle, addr) => read(handle, addr, 1)),
+    /** Reads words of 16 bits. Any context. */
+    ddi_rep_get16: repeatedGet<number, Uint16Array>(2, (handle, addr) => read(handle, addr, 2)),
+    /** Reads words of 32 bits. Any context. */
+    ddi_rep_get32: repeatedGet<number, Uint32Array>(4, (handle, addr) => read(handle, addr, 4)),
+    /** Reads words of 64 bits. Any context. */
+    ddi_rep_get64: repeatedGet<bigint, BigUint64Array>(8, read64),
+    /** Writes bytes. Any context. */
+    ddi_rep_put8: repeatedPut<number, Uint8Array>(1, (handle, addr, value) => write(handle, addr, 1, value)),
+    /** Writes words of 16 bits. Any context. */
+    ddi_rep_put16: repeatedPut<number, Uint16Array>(2, (handle, addr, value) =>
+      write(handle, addr, 2, value),
+    ),
+    /** Writes words of 32 bits. Any context. */
+    ddi_rep_put32: repeatedPut<number, Uint32Array>(4, (handle, addr, value) =>
+      write(handle, addr, 4, value),
+    ),
+    /** Writes words of 64 bits. Any context. */
+    ddi_rep_put64: repeatedPut<bigint, BigUint64Array>(8, write64),
 
     // ---- the configuration space of PCI
 
@@ -340,31 +300,37 @@ export function createRegs(k: Solaris) {
       release(handlep, 'pci_config_teardown');
     },
 
-    /** Reads a byte of it. Any context, as the others. */
+    /** Reads a byte of it. Any context. */
     pci_config_get8(handle: DdiAccHandle, offset: number): number {
       return read(handle, handle.kaddr + offset, 1);
     },
-    /** Reads 16 bits of it. */
+    /** Reads 16 bits of it. Any context. */
     pci_config_get16(handle: DdiAccHandle, offset: number): number {
       return read(handle, handle.kaddr + offset, 2);
     },
-    /** Reads 32 bits of it, unsigned. */
+    /** Reads 32 bits of it, unsigned. Any context. */
     pci_config_get32(handle: DdiAccHandle, offset: number): number {
       return read(handle, handle.kaddr + offset, 4);
     },
-    /** Writes a byte of it. */
+    /** Writes a byte of it. Any context. */
     pci_config_put8(handle: DdiAccHandle, offset: number, value: number): void {
       write(handle, handle.kaddr + offset, 1, value);
     },
-    /** Writes 16 bits of it. */
+    /** Writes 16 bits of it. Any context. */
     pci_config_put16(handle: DdiAccHandle, offset: number, value: number): void {
       write(handle, handle.kaddr + offset, 2, value);
     },
-    /** Writes 32 bits of it. */
+    /** Writes 32 bits of it. Any context. */
     pci_config_put32(handle: DdiAccHandle, offset: number, value: number): void {
       write(handle, handle.kaddr + offset, 4, value);
     },
   };
+}
+
+/** @throws KernelBug `acc-range` when `repcount` units are more than there are in memory */
+function mustFit(units: number, repcount: number): void {
+  if (repcount > units)
+    throw new KernelBug('acc-range', `repcount is ${repcount}, and host_addr has ${units} units`, 'ddi_rep');
 }
 
 /** The value with its bytes in the other order. */

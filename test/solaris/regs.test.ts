@@ -201,4 +201,9 @@ test('repeated forms go through memory, or stay at one register', async () => {
   const single = new Uint8Array(2);
   solaris.ddi_rep_get8(h, single, base + 8, 2, DDI_DEV_AUTOINCR);
   assert.equal([...single], [0x11, 0x11]);
+  for (const beyond of [
+    () => solaris.ddi_rep_get8(h, single, base, 3, DDI_DEV_AUTOINCR),
+    () => solaris.ddi_rep_put64(h, quads, base, 2, DDI_DEV_NO_AUTOINCR),
+  ])
+    assert.throws(beyond, /acc-range.*repcount is \d, and host_addr has [12] units/);
 });
