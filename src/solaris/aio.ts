@@ -163,7 +163,7 @@ export function createAio(k: Solaris) {
       return strategy(bp) ?? 0;
     },
 
-    /** The cancel routine of requests that cannot be cancelled: ENXIO. */
+    /** The cancel routine of requests that cannot be cancelled: ENXIO. Any context. */
     anocancel(_bp: Buf): number {
       return ENXIO;
     },

@@ -293,7 +293,7 @@ export function createAs(k: Solaris) {
   return {
     /**
      * Locks the pages of a range, all or none: they stay where they are, and who would unmap or protect their mapping
-     * waits. Copies on write are made at once.
+     * waits. Copies on write are made at once. User or kernel context.
      * @param as null: the address is the kernel's
      * @param ppp is set to the list of the pages; to null for files, devices and the kernel: their pages are found by
      *   address
@@ -346,7 +346,7 @@ export function createAs(k: Solaris) {
       for (const { vma, pages: count } of found.areas) as?.releasePages(vma, count);
     },
 
-    /** How often as_pagelock() holds a page. */
+    /** How often as_pagelock() holds a page. Any context. */
     page_lock_count(page: Page): number {
       return page.locks;
     },

@@ -281,7 +281,8 @@ export function createBlkdev(k: Solaris) {
 
     /**
      * Detaches the driver: DDI_SUCCESS, or DDI_FAILURE while transfers are under way or a disk is open. From then on bufs
-     * for its disks end with ENXIO. What the driver does not give back is reported (`map-leak`).
+     * for its disks end with ENXIO. What the driver does not give back is reported (`map-leak`). User or kernel
+     * context.
      */
     bd_detach({ dip }: BdHost): number {
       return call('bd_detach', () => k.ddi.devi_detach(dip));
@@ -306,7 +307,7 @@ export function createBlkdev(k: Solaris) {
       return yield* raw(dev, B_READ, uio);
     },
 
-    /** write(9E) of disks, as bd_read(). */
+    /** write(9E) of disks, as bd_read(). User context. */
     *bd_write(dev: number, uio: Uio): Sleeps<number> {
       return yield* raw(dev, B_WRITE, uio);
     },

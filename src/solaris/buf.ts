@@ -203,13 +203,14 @@ export function createBuf(k: Solaris) {
       initialise(bp);
     },
 
-    /** Bytes of a header. */
+    /** Bytes of a header. Any context. */
     biosize(): number {
       return BUF_BYTES;
     },
 
     /**
-     * A buf for a part of another one's transfer. The original must stay until its clones have ended.
+     * A buf for a part of another one's transfer. The original must stay until its clones have ended. Any context with
+     * KM_NOSLEEP.
      * @param off first byte, in the original
      * @param bp_mem a header to be used again; null: a new one
      * @param sleep KM_SLEEP, or KM_NOSLEEP: null when there is no memory
@@ -316,7 +317,9 @@ export function createBuf(k: Solaris) {
       bp.b_flags |= B_REMAPPED;
     },
 
-    /** Undoes bp_mapin(), however often it was called; leaves only the offset in the page in b_un.b_addr. */
+    /**
+     * Undoes bp_mapin(), however often it was called; leaves only the offset in the page in b_un.b_addr. Any context.
+     */
     bp_mapout(bp: Buf): void {
       mustReady(bp, 'bp_mapout');
       mapout(bp);

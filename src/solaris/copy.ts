@@ -168,12 +168,18 @@ export function createCopy(k: Solaris) {
       return yield* toCaller(driverbuf, userbuf, cn, 0, 'copyout');
     },
 
-    /** copyin() for arguments of ioctl(9E): with FKIOCTL in `flags`, its mode, `buf` is an address of the kernel. */
+    /**
+     * copyin() for arguments of ioctl(9E): with FKIOCTL in `flags`, its mode, `buf` is an address of the kernel. User or
+     * kernel context.
+     */
     *ddi_copyin(buf: number, driverbuf: Caddr, cn: number, flags: number): Sleeps<number> {
       return yield* fromCaller(buf, driverbuf, cn, flags, 'ddi_copyin');
     },
 
-    /** copyout() for arguments of ioctl(9E): with FKIOCTL in `flags`, its mode, `buf` is an address of the kernel. */
+    /**
+     * copyout() for arguments of ioctl(9E): with FKIOCTL in `flags`, its mode, `buf` is an address of the kernel. User or
+     * kernel context.
+     */
     *ddi_copyout(driverbuf: Caddr, buf: number, cn: number, flags: number): Sleeps<number> {
       return yield* toCaller(driverbuf, buf, cn, flags, 'ddi_copyout');
     },

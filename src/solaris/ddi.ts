@@ -104,7 +104,10 @@ export function createDdi(k: Solaris) {
       return 0;
     },
 
-    /** Takes a driver away: 0, EINVAL when it is not installed, EBUSY while it has devices (mod_remove(9F)). */
+    /**
+     * Takes a driver away: 0, EINVAL when it is not installed, EBUSY while it has devices (mod_remove(9F)). User or kernel
+     * context.
+     */
     mod_remove(modldrv: Modldrv): number {
       const major = majorOf(modldrv.drv_name);
       if (major === null || major.modldrv !== modldrv) return EINVAL;
@@ -172,17 +175,17 @@ export function createDdi(k: Solaris) {
       return failed;
     },
 
-    /** The driver of a device number; null: none. */
+    /** The driver of a device number; null: none. Any context. */
     major_of(dev: number): Major | null {
       return majorAt(dev);
     },
 
-    /** The attached device of a device number, by devo_getinfo; null: none. */
+    /** The attached device of a device number, by devo_getinfo; null: none. Any context. */
     dip_of(dev: number): DevInfo | null {
       return deviceAt(dev);
     },
 
-    /** The node of a path `driver@instance:name`; null: none, or its device is not attached. */
+    /** The node of a path `driver@instance:name`; null: none, or its device is not attached. Any context. */
     minor_node(path: string): MinorNode | null {
       const [, name = '', instance, minor] = /^(?:\/devices\/)?([^@/]*)@(\d+):(.*)$/.exec(path) ?? [];
       const dip = majorOf(name)?.instances.get(Number(instance));

@@ -36,7 +36,7 @@ export function createDisksort() {
     /**
      * Queues a buf for one sweep over the disk: behind the first one in ascending order of b_resid, which the driver has
      * set to the block; what lies before the first one makes a second ascending run, for the next sweep. The caller
-     * holds its lock, and sets b_resid again before the transfer ends.
+     * holds its lock, and sets b_resid again before the transfer ends. Any context.
      */
     disksort(diskhd: Diskhd, bp: Buf): void {
       const head = diskhd.av_forw;

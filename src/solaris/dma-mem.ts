@@ -92,7 +92,7 @@ export function createDmaMem(k: Solaris) {
   return {
     /**
      * Memory that a device reaches, as the attributes of its handle ask: DDI_SUCCESS or DDI_FAILURE. It is not zeroed.
-     * Sleeps only with DDI_DMA_SLEEP.
+     * Sleeps only with DDI_DMA_SLEEP. Any context with DDI_DMA_DONTWAIT or a call-back.
      * @param flags DDI_DMA_CONSISTENT: `real_lengthp` gets exactly `len`; otherwise what `len` was rounded up to
      * @param kaddrp gets the address, which is the kernel's
      */

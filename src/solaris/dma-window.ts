@@ -98,7 +98,10 @@ export function createDmaWindow(k: Solaris) {
       return DDI_SUCCESS;
     },
 
-    /** Fills in the next cookie of the current window. @throws KernelBug `CKI-01` when there is none left */
+    /**
+     * Fills in the next cookie of the current window. Any context.
+     * @throws KernelBug `CKI-01` when there is none left
+     */
     ddi_dma_nextcookie(handle: DdiDmaHandle, cookiep: DdiDmaCookie): void {
       const binding = mustWindow(handle, 'ddi_dma_nextcookie');
       const cookie = binding.cookies[binding.cursor];
@@ -108,12 +111,12 @@ export function createDmaWindow(k: Solaris) {
       fillCookie(cookiep, cookie);
     },
 
-    /** Cookies of the current window. */
+    /** Cookies of the current window. Any context. */
     ddi_dma_ncookies(handle: DdiDmaHandle): number {
       return mustWindow(handle, 'ddi_dma_ncookies').cookies.length;
     },
 
-    /** The cookie after `prev`, the first for null; null after the last. */
+    /** The cookie after `prev`, the first for null; null after the last. Any context. */
     ddi_dma_cookie_iter(handle: DdiDmaHandle, prev: DdiDmaCookie | null): DdiDmaCookie | null {
       const { cookies } = mustWindow(handle, 'ddi_dma_cookie_iter');
       if (prev === null) return cookies[0] ?? null;
@@ -122,12 +125,12 @@ export function createDmaWindow(k: Solaris) {
       return cookies[prev.index + 1] ?? null;
     },
 
-    /** Cookie number `index` of the current window; null when there are not so many. */
+    /** Cookie number `index` of the current window; null when there are not so many. Any context. */
     ddi_dma_cookie_get(handle: DdiDmaHandle, index: number): DdiDmaCookie | null {
       return mustWindow(handle, 'ddi_dma_cookie_get').cookies[index] ?? null;
     },
 
-    /** The only cookie. @throws KernelBug `CKI-02` when it is not the only one */
+    /** The only cookie. Any context. @throws KernelBug `CKI-02` when it is not the only one */
     ddi_dma_cookie_one(handle: DdiDmaHandle): DdiDmaCookie {
       const { cookies } = mustWindow(handle, 'ddi_dma_cookie_one');
       const [cookie] = cookies;

@@ -95,7 +95,10 @@ export function createDma(k: Solaris) {
   let bare = false;
   const copySlots = Math.floor((k.options.dmaCopyBufferBytes ?? MAX_COPYBUF_BYTES) / PAGE_SIZE);
   // Trimming may put two pieces of one window on two pages.
-  if (!(copySlots >= 2)) throw new RangeError('dmaCopyBufferBytes is less than two pages');
+  if (!(copySlots >= 2))
+    throw new RangeError(
+      `dmaCopyBufferBytes is ${k.options.dmaCopyBufferBytes}; it must be two pages at least, 8192`,
+    );
   k.onPagesUnlocked = (pages) => {
     for (const handle of bound) {
       const { binding } = handle;
@@ -287,7 +290,7 @@ export function createDma(k: Solaris) {
   return {
     /**
      * Makes a handle for one transfer at a time: DDI_SUCCESS, DDI_DMA_BADATTR or DDI_DMA_NORESOURCES. Sleeps only with
-     * DDI_DMA_SLEEP.
+     * DDI_DMA_SLEEP. Any context with DDI_DMA_DONTWAIT or a call-back.
      */
     *ddi_dma_alloc_handle<A>(
       dip: DevInfo,
@@ -325,7 +328,7 @@ export function createDma(k: Solaris) {
     /**
      * Binds the memory of a buf: DDI_DMA_MAPPED, DDI_DMA_PARTIAL_MAP, DDI_DMA_INUSE, DDI_DMA_NORESOURCES,
      * DDI_DMA_NOMAPPING or DDI_DMA_TOOBIG. The first cookie and the number of cookies are those of the first window.
-     * Sleeps only with DDI_DMA_SLEEP.
+     * Sleeps only with DDI_DMA_SLEEP. Any context with DDI_DMA_DONTWAIT or a call-back.
      * @param flags DDI_DMA_READ or DDI_DMA_WRITE or both, DDI_DMA_PARTIAL … (the buf's own direction is not looked at)
      * @throws KernelBug `BIND-05` when the memory is not there
      */
@@ -403,12 +406,12 @@ export function createDma(k: Solaris) {
       return DDI_SUCCESS;
     },
 
-    /** The handles that are bound now. */
+    /** The handles that are bound now. Any context. */
     dma_bound(): Iterable<DdiDmaHandle> {
       return bound;
     },
 
-    /** Calls that wait for DMA resources to be given back. */
+    /** Calls that wait for DMA resources to be given back. Any context. */
     dma_waiting(): number {
       return waiting.length;
     },

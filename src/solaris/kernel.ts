@@ -116,7 +116,12 @@ type Subjects = {
 /** The kernel as its subjects see it. */
 export interface Solaris extends SolarisCore, Subjects {}
 
-/** The kernel as its callers see it. */
+/**
+ * The kernel as its callers see it. What returns `Sleeps` may sleep and is called with `yield*` in a thread; the rest
+ * never sleeps. "Any context" ends at LOCK_LEVEL: a high-level interrupt may take mutexes of its own priority, read and
+ * write registers and trigger soft interrupts, and everything else throws KernelBug `INTR-02` there. Errnos are positive;
+ * any mistake of a caller that the page does not document throws a KernelBug.
+ */
 export interface SolarisApi extends ReturnType<typeof flatten> {}
 
 /** Everything about memory, chance and time is the kernel base's: seed, order of tasks, placement of pages … */

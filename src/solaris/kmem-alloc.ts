@@ -67,7 +67,7 @@ export function createKmemAlloc(k: Solaris) {
       return yield* alloc(size, flag, false);
     },
 
-    /** kmem_alloc() of zeros. */
+    /** kmem_alloc() of zeros. The contexts are those of kmem_alloc(). */
     *kmem_zalloc(size: number, flag: number): Sleeps<number | null> {
       return yield* alloc(size, flag, true);
     },
@@ -131,7 +131,10 @@ export function createKmemAlloc(k: Solaris) {
       return object;
     },
 
-    /** Gives an object back, constructed. @throws KernelBug `kmem-cache` when it is none of the cache's, or was freed */
+    /**
+     * Gives an object back, constructed. Any context.
+     * @throws KernelBug `kmem-cache` when it is none of the cache's, or was freed
+     */
     kmem_cache_free<T>(cp: KmemCache<T>, object: T): void {
       must(cp, 'kmem_cache_free');
       if (!cp.used.delete(object))

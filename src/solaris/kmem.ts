@@ -16,7 +16,8 @@ export function createKmem(k: Solaris) {
 
   return {
     /**
-     * Takes the memory for one object: false only with KM_NOSLEEP, when there is none. KM_SLEEP waits.
+     * Takes the memory for one object: false only with KM_NOSLEEP, when there is none. KM_SLEEP waits. Any context
+     * with KM_NOSLEEP.
      * @param cache what for, as `kmem_in_use` lists it
      * @throws KernelBug `ctx-sleep` for KM_SLEEP where nobody may sleep
      */
@@ -38,7 +39,7 @@ export function createKmem(k: Solaris) {
       else inUse.set(cache, count - 1);
     },
 
-    /** Objects in use, by what for. */
+    /** Objects in use, by what for. Any context. */
     kmem_in_use(): ReadonlyMap<string, number> {
       return new Map([...inUse].sort(([a], [b]) => (a < b ? -1 : 1)));
     },

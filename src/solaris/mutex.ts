@@ -219,7 +219,10 @@ export function createMutex(k: Solaris) {
       return locks.owned(mp) ? 1 : 0;
     },
 
-    /** The end of a mutex, which nobody but the caller may have. @throws KernelBug `mutex-destroy` */
+    /**
+     * The end of a mutex, which nobody but the caller may have. User or kernel context.
+     * @throws KernelBug `mutex-destroy`
+     */
     mutex_destroy(mp: Kmutex | KmutexIntr): void {
       const held = mp instanceof KmutexIntr ? mp.inner?.held === true : (mp.inner?.owner ?? null) !== null;
       if (mp.inner === null || (held && !locks.owned(mp)))
@@ -236,7 +239,7 @@ export function createMutex(k: Solaris) {
       cvp.queue = new WaitQueue(name);
     },
 
-    /** Its end. @throws KernelBug `cv-destroy` when somebody waits */
+    /** Its end. User or kernel context. @throws KernelBug `cv-destroy` when somebody waits */
     cv_destroy(cvp: Kcondvar): void {
       if (!queueOf(cvp, 'cv_destroy').empty)
         throw new KernelBug('cv-destroy', 'somebody waits', 'cv_destroy');
@@ -252,22 +255,28 @@ export function createMutex(k: Solaris) {
       yield* wait(cvp, mp, 'cv_wait');
     },
 
-    /** cv_wait() that a signal of the process ends: 0 then, else more. */
+    /** cv_wait() that a signal of the process ends: 0 then, else more. User or kernel context. */
     *cv_wait_sig(cvp: Kcondvar, mp: Kmutex | KmutexIntr): Sleeps<number> {
       return (yield* wait(cvp, mp, 'cv_wait_sig', { interruptible: true })) === 'signal' ? 0 : 1;
     },
 
-    /** cv_wait() up to a moment: -1 when it has come, else more than 0. @param timeout as ddi_get_lbolt() counts */
+    /**
+     * cv_wait() up to a moment: -1 when it has come, else more than 0. User or kernel context.
+     * @param timeout as ddi_get_lbolt() counts
+     */
     *cv_timedwait(cvp: Kcondvar, mp: Kmutex | KmutexIntr, timeout: number): Sleeps<number> {
       return yield* timed(cvp, mp, 'cv_timedwait', untilTick(timeout), false);
     },
 
-    /** cv_timedwait() that a signal of the process ends, too: 0 then. */
+    /** cv_timedwait() that a signal of the process ends, too: 0 then. User or kernel context. */
     *cv_timedwait_sig(cvp: Kcondvar, mp: Kmutex | KmutexIntr, timeout: number): Sleeps<number> {
       return yield* timed(cvp, mp, 'cv_timedwait_sig', untilTick(timeout), true);
     },
 
-    /** cv_wait() for a time: -1 when it is over, else more than 0. @param delta in ticks @param _res TR_… */
+    /**
+     * cv_wait() for a time: -1 when it is over, else more than 0. User or kernel context.
+     * @param delta in ticks @param _res TR_…
+     */
     *cv_reltimedwait(cvp: Kcondvar, mp: Kmutex | KmutexIntr, delta: number, _res: number): Sleeps<number> {
       return yield* timed(cvp, mp, 'cv_reltimedwait', delta * TICK_NS, false);
     },

@@ -30,6 +30,16 @@ export type Strategy = (bp: Buf) => number | undefined;
 /** Reduces b_bcount to what the driver transfers at once. */
 export type Mincnt = (bp: Buf) => NoSleep;
 
+/** physio() and default_physio(). */
+type Physio = (
+  strat: Strategy,
+  bp: Buf | null,
+  dev: number,
+  rw: number,
+  mincnt: Mincnt,
+  uio: Uio,
+) => Sleeps<number>;
+
 /** One call of physio(). */
 interface Call {
   readonly strat: Strategy;
@@ -78,7 +88,8 @@ export function prepare(bp: Buf, flags: number, dev: number, uio: Uio, piece: Io
 
 export function createPhysio(k: Solaris) {
   const maxphys = k.options.maxphys ?? MAXPHYS;
-  if (!(Number.isInteger(maxphys) && maxphys > 0)) throw new RangeError(`maxphys is ${maxphys} bytes`);
+  if (!(Number.isInteger(maxphys) && maxphys > 0))
+    throw new RangeError(`maxphys is ${maxphys}; it must be a whole number of bytes from 1 on`);
 
   /** PHYS-04, PHYS-05: one transfer with its memory locked; its error. */
   function* transfer(bp: Buf, call: Call, piece: Iovec): Sleeps<number> {
@@ -128,14 +139,7 @@ export function createPhysio(k: Solaris) {
     return error;
   }
 
-  function physio(
-    strat: Strategy,
-    bp: Buf | null,
-    dev: number,
-    rw: number,
-    mincnt: Mincnt,
-    uio: Uio,
-  ): Sleeps<number> {
+  const physio: Physio = (strat, bp, dev, rw, mincnt, uio) => {
     k.cpu.process('physio');
     k.cpu.mightSleep('physio');
     const access = lockAccess(rw, 'PHYS-03', 'physio');
@@ -143,7 +147,7 @@ export function createPhysio(k: Solaris) {
     if (bp !== null && bp.b_sem?.count !== 0)
       throw new KernelBug('PHYS-02', 'the caller does not hold the b_sem of the buf', 'physio');
     return transfers(bp, { strat, dev, rw, access, mincnt, uio, proc, list: new Pointer<PageListPtr>() });
-  }
+  };
 
   return {
     /** Most bytes of one transfer: SolarisOptions.maxphys. */
@@ -163,27 +167,9 @@ export function createPhysio(k: Solaris) {
      *   0 with uio_resid left is a transfer that fell short
      * @throws KernelBug `PHYS-06` when the driver leaves a b_resid which is more than was asked for
      */
-    physio(
-      strat: Strategy,
-      bp: Buf | null,
-      dev: number,
-      rw: number,
-      mincnt: Mincnt,
-      uio: Uio,
-    ): Sleeps<number> {
-      return physio(strat, bp, dev, rw, mincnt, uio);
-    },
+    physio,
 
     /** What physio() calls. User context. */
-    default_physio(
-      strat: Strategy,
-      bp: Buf | null,
-      dev: number,
-      rw: number,
-      mincnt: Mincnt,
-      uio: Uio,
-    ): Sleeps<number> {
-      return physio(strat, bp, dev, rw, mincnt, uio);
-    },
+    default_physio: physio,
   };
 }

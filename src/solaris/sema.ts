@@ -37,7 +37,7 @@ export function createSema(k: Solaris) {
       sp.inner = new Semaphore(k.scheduler, name, val);
     },
 
-    /** Its end: nobody may use it any more. */
+    /** Its end: nobody may use it any more. User or kernel context. */
     sema_destroy(sp: Ksema): void {
       sema(sp, 'sema_destroy');
       sp.inner = null;
@@ -66,7 +66,7 @@ export function createSema(k: Solaris) {
       rwlp.inner = new RwSem(k.scheduler, name);
     },
 
-    /** Its end: nobody may use it any more. */
+    /** Its end: nobody may use it any more. User or kernel context. */
     rw_destroy(rwlp: Krwlock): void {
       lock(rwlp, 'rw_destroy');
       rwlp.inner = null;
@@ -89,19 +89,25 @@ export function createSema(k: Solaris) {
       return (enter_type === RW_READER ? inner.tryRead() : inner.tryWrite()) ? 1 : 0;
     },
 
-    /** Gives it back, however it was taken. @throws KernelBug `lock-owner` when the caller does not have it */
+    /**
+     * Gives it back, however it was taken. User or kernel context.
+     * @throws KernelBug `lock-owner` when the caller does not have it
+     */
     rw_exit(rwlp: Krwlock): void {
       const inner = lock(rwlp, 'rw_exit');
       if (inner.writtenBy(k.cpu.current)) inner.unlockWrite();
       else inner.unlockRead();
     },
 
-    /** The writer goes on as a reader, without a gap. @throws KernelBug `lock-owner` when the caller is not the writer */
+    /**
+     * The writer goes on as a reader, without a gap. User or kernel context.
+     * @throws KernelBug `lock-owner` when the caller is not the writer
+     */
     rw_downgrade(rwlp: Krwlock): void {
       lock(rwlp, 'rw_downgrade').downgrade();
     },
 
-    /** 1 when the caller has it as a reader, else 0; for assertions. */
+    /** 1 when the caller has it as a reader, else 0; for assertions. User or kernel context. */
     rw_read_locked(rwlp: Krwlock): number {
       const inner = lock(rwlp, 'rw_read_locked');
       return inner.heldBy(k.cpu.current) && !inner.writtenBy(k.cpu.current) ? 1 : 0;

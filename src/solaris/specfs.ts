@@ -225,7 +225,7 @@ export function createSpecfs(k: Solaris) {
       return yield* moveOn(file, addr, len, donep, 'read');
     },
 
-    /** spec_read() at a place of choice: the file stays where it stands. */
+    /** spec_read() at a place of choice: the file stays where it stands. User context. */
     *spec_pread(
       file: SpecFile,
       addr: number,
@@ -236,12 +236,12 @@ export function createSpecfs(k: Solaris) {
       return yield* transfer({ file, addr, len, offset, donep }, 'read');
     },
 
-    /** Writes where the file stands, and moves on: see spec_read(). */
+    /** Writes where the file stands, and moves on: see spec_read(). User context. */
     *spec_write(file: SpecFile, addr: number, len: number, donep: Pointer<number>): Sleeps<number> {
       return yield* moveOn(file, addr, len, donep, 'write');
     },
 
-    /** spec_write() at a place of choice. */
+    /** spec_write() at a place of choice. User context. */
     *spec_pwrite(
       file: SpecFile,
       addr: number,
@@ -274,12 +274,12 @@ export function createSpecfs(k: Solaris) {
       return yield* asynchronous(file, req, 'read');
     },
 
-    /** Starts an asynchronous write: see spec_aread(). */
+    /** Starts an asynchronous write: see spec_aread(). User context. */
     *spec_awrite(file: SpecFile, req: AioReq): Sleeps<number> {
       return yield* asynchronous(file, req, 'write');
     },
 
-    /** How many opens a device has that were not closed. */
+    /** How many opens a device has that were not closed. Any context. */
     spec_opens(dip: DevInfo): number {
       return opens.reduce((sum, one) => sum + (one.dip === dip ? one.count : 0), 0);
     },
@@ -333,7 +333,7 @@ export function createSpecfs(k: Solaris) {
       return strategy(bp);
     },
 
-    /** ioctl of the kernel: `mode` has FKIOCTL, and `arg` is an address of the kernel's. */
+    /** ioctl of the kernel: `mode` has FKIOCTL, and `arg` is an address of the kernel's. User or kernel context. */
     *ldi_ioctl(
       lh: SpecFile,
       cmd: number,

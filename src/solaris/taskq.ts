@@ -123,7 +123,7 @@ export function createTaskq(k: Solaris) {
       scheduler.wakeAll(tq.idle);
     },
 
-    /** True between ddi_taskq_suspend() and ddi_taskq_resume(). */
+    /** True between ddi_taskq_suspend() and ddi_taskq_resume(). User or kernel context. */
     ddi_taskq_suspended(tq: DdiTaskq): boolean {
       return tq.suspended;
     },

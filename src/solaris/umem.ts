@@ -227,7 +227,8 @@ export function createUmem(k: Solaris) {
 
   return {
     /**
-     * Memory of the kernel, in whole pages of zeros, that can be exported to users or used for transfers.
+     * Memory of the kernel, in whole pages of zeros, that can be exported to users or used for transfers. Any context
+     * with DDI_UMEM_NOSLEEP.
      * @param size bytes; rounded up to pages
      * @param flags DDI_UMEM_SLEEP or DDI_UMEM_NOSLEEP, with DDI_UMEM_PAGEABLE or DDI_UMEM_TRASH
      * @param cookiep is set to its cookie, to null on failure
@@ -251,7 +252,8 @@ export function createUmem(k: Solaris) {
     },
 
     /**
-     * Locks memory of the current process. While it is locked, who would unmap or protect its mapping waits.
+     * Locks memory of the current process. While it is locked, who would unmap or protect its mapping waits. User
+     * context.
      * @param addr, len multiples of a page
      * @param flags DDI_UMEMLOCK_READ: it will be read (a write to the device); DDI_UMEMLOCK_WRITE: written
      * @param cookiep is set to the cookie, to null on failure
@@ -277,7 +279,7 @@ export function createUmem(k: Solaris) {
 
     /**
      * ddi_umem_lock() of a process of choice, with a call-back: whoever wants to unmap or protect the range calls the
-     * driver's cleanup once and then waits for the unlock.
+     * driver's cleanup once and then waits for the unlock. User or kernel context.
      * @param flags DDI_UMEMLOCK_LONGTERM, too: needs the call-back, and is refused (EFAULT) for files that are shared
      * @param ops_vector null: no call-back
      * @param procp null: the current process

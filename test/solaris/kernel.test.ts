@@ -1,4 +1,5 @@
-import { KM_NOSLEEP, KM_SLEEP, Pointer, Project, Zone } from '../../src/solaris/index.ts';
+import { createMachine } from '../../src/machine/index.ts';
+import { bootSolaris, KM_NOSLEEP, KM_SLEEP, Pointer, Project, Zone } from '../../src/solaris/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { assertBug, boot, inInterrupt, inThread } from './help.ts';
 
@@ -76,4 +77,13 @@ test('an argument that C would return through has a value, or it is a mistake to
   assertBug('null-pointer', () => pointer.deref);
   pointer.value = 0;
   assert.is(pointer.deref, 0);
+});
+
+test('options that cannot be are refused, with what would be right', async () => {
+  const machine = await createMachine({ ram: 'small' });
+  for (const dmaCopyBufferBytes of [0, 8191, Number.NaN])
+    assert.throws(
+      () => bootSolaris(machine, { dmaCopyBufferBytes }),
+      new RegExp(`dmaCopyBufferBytes is ${dmaCopyBufferBytes}; it must be two pages at least, 8192`),
+    );
 });
