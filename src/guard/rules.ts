@@ -40,6 +40,7 @@ export const RULES = {
   'sync-missing': 'one side used what the other wrote, without the sync that was due',
   'own-cpu': 'CPU touches memory that the device owns',
   'free-mapped': 'memory freed or unpinned before unmap',
+  'handle-rebind': 'bind of a handle in use, or use of a freed one',
   'use-after-unlock': 'memory of a transfer used after it was unlocked',
   'dev-after-unmap': 'device access after unmap',
   'dev-overrun': 'device access beyond the mapping inside the page',

@@ -10,7 +10,7 @@ import { type Owned, Owners, PAGE_SIZE } from '../kernel/index.ts';
 import type { Controller } from '../machine/index.ts';
 import { DDI_DMA_CONSISTENT, DDI_DMA_RDWR, DDI_DMA_READ } from './dma-attr.ts';
 import { DIRECT, type Run } from './dma-plan.ts';
-import type { Binding } from './dma-struct.ts';
+import type { Binding, DdiDmaHandle } from './dma-struct.ts';
 import type { SolarisCore } from './kernel.ts';
 
 /** A cookie of a current window. */
@@ -105,6 +105,22 @@ export class DmaGuard {
   /** The mapping that stands for a binding in findings. */
   mappingOf(binding: Binding): Mapping | null {
     return this.#k.machine.guard.mapping(this.#watched.get(binding)?.mappings[0] ?? 0);
+  }
+
+  /** A handle is to be used that is bound or was freed. */
+  misused({ binding, dip }: DdiDmaHandle, where: string): void {
+    const { name } = dip.controller;
+    const mapping = binding === null ? null : this.mappingOf(binding);
+    const what = binding === null ? 'a handle that was freed' : `a handle that is bound (${binding.kind})`;
+    this.#k.machine.guard.report({
+      rule: 'handle-rebind',
+      message: `${name}: ${where}() of ${what}`,
+      device: name,
+      address: mapping?.address ?? null,
+      length: binding?.bytes ?? 0,
+      direction: binding === null ? null : accessOf(binding),
+      mapping,
+    });
   }
 
   /** UMEM-07: a page is unlocked that is bound: that is the mistake, and whoever uses it from now on another one. */

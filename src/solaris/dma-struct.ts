@@ -4,6 +4,7 @@ import { KernelBug, type Page } from '../kernel/index.ts';
 import type { Buf } from './buf-struct.ts';
 import type { DevInfo } from './dev-info.ts';
 import { DDI_DMA_FLAGERR, type DdiDmaAttr, type DmaLimits } from './dma-attr.ts';
+import type { DmaGuard } from './dma-guard.ts';
 import type { WindowPlan } from './dma-plan.ts';
 
 /** What to do without resources: give up, or wait for them. */
@@ -104,9 +105,12 @@ export class DdiDmaHandle {
   freed = false;
   /** Faults of the device's DMA that were there already; counted with DDI_DMA_FLAGERR alone. */
   faults: number;
+  /** Who is told of its misuse. */
+  readonly guard: DmaGuard | null;
 
-  constructor(dip: DevInfo, attr: DdiDmaAttr, limits: DmaLimits) {
+  constructor(dip: DevInfo, attr: DdiDmaAttr, limits: DmaLimits, guard: DmaGuard | null) {
     this.dip = dip;
+    this.guard = guard;
     const counts = (attr.dma_attr_flags & DDI_DMA_FLAGERR) !== 0;
     this.faults = counts ? dip.controller.counters.dmaFaults : 0;
     this.attr = { ...attr };
@@ -117,8 +121,18 @@ export class DdiDmaHandle {
 /** The handle, if it is one that was not freed. @throws KernelBug `HDL-08` */
 export function mustHandle(handle: DdiDmaHandle | null, where: string): DdiDmaHandle {
   if (!(handle instanceof DdiDmaHandle)) throw new KernelBug('HDL-08', 'no DMA handle', where);
-  if (handle.freed) throw new KernelBug('HDL-08', 'the handle was freed', where);
+  if (handle.freed) {
+    handle.guard?.misused(handle, where);
+    throw new KernelBug('HDL-08', 'the handle was freed', where);
+  }
   return handle;
+}
+
+/** Whether a handle that is to be bound is bound already. */
+export function isInUse(handle: DdiDmaHandle, where: string): boolean {
+  if (handle.binding === null) return false;
+  handle.guard?.misused(handle, where);
+  return true;
 }
 
 /** What is bound to the handle. @throws KernelBug with `rule` when nothing is */

@@ -35,6 +35,7 @@ import {
   type DdiDmaCookie,
   DdiDmaHandle,
   type DmaWaitfp,
+  isInUse,
   type KernelRange,
   mustBound,
   mustHandle,
@@ -303,7 +304,7 @@ export function createDma(k: Solaris) {
       if (attr === null || limits === null) return DDI_DMA_BADATTR;
       const taken = yield* k.kmem.kmem_take(HANDLE, waitfp === DDI_DMA_SLEEP ? KM_SLEEP : KM_NOSLEEP);
       if (!taken) return noResources(waitfp, arg);
-      handlep.value = new DdiDmaHandle(dip, attr, limits);
+      handlep.value = new DdiDmaHandle(dip, attr, limits, k.dmaGuard);
       return DDI_SUCCESS;
     },
 
@@ -344,7 +345,7 @@ export function createDma(k: Solaris) {
     ): Sleeps<number> {
       const kind = 'ddi_dma_buf_bind_handle';
       const handle = mustHandle(h, kind);
-      if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
+      if (isInUse(handle, kind)) return ready.with(DDI_DMA_INUSE, kind);
       const bytes = bp.b_bcount >>> 0; // BIND-02
       noteMistakes(handle, bp, flags);
       const offset = bp.b_un.b_addr & PAGE_MASK;
@@ -376,7 +377,7 @@ export function createDma(k: Solaris) {
       const kind = 'ddi_dma_addr_bind_handle';
       const handle = mustHandle(h, kind);
       if (len === 0) return ready.with(DDI_DMA_NOMAPPING, kind);
-      if (handle.binding !== null) return ready.with(DDI_DMA_INUSE, kind);
+      if (isInUse(handle, kind)) return ready.with(DDI_DMA_INUSE, kind);
       const bytes = len % 2 ** 32;
       const offset = addr & PAGE_MASK;
       const pages = addressPfn(as, addr - offset, handle.dip.driver);

@@ -5,6 +5,8 @@ import type { Access, Finding, Rule } from '../../src/guard/index.ts';
 import { type AllocOptions, PAGE_SIZE, type Sleeps } from '../../src/kernel/index.ts';
 import {
   DDI_DMA_CONSISTENT,
+  DDI_DMA_INUSE,
+  DDI_DMA_MAPPED,
   DDI_DMA_RDWR,
   DDI_DMA_READ,
   DDI_DMA_SYNC_FORCPU,
@@ -13,13 +15,15 @@ import {
   DDI_SUCCESS,
   DDI_UMEMLOCK_READ,
   DDI_UMEMLOCK_WRITE,
+  type DdiDmaHandle,
+  Pointer,
   type UmemCookie,
 } from '../../src/solaris/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { type BdRig, bootDisk, drop, type Held, HIGH, hold, process } from '../solaris/blkdev-rig.ts';
 import { boot, type Device, transfer } from '../solaris/dma-disk.ts';
 import { alloc, apart, attr, bind, bindPartial, getwin, high } from '../solaris/dma-rig.ts';
-import { BASE, locked, must, setup } from '../solaris/help.ts';
+import { assertBug, BASE, locked, must, setup } from '../solaris/help.ts';
 
 const test = suite('guard solaris');
 
@@ -123,6 +127,40 @@ pair(
     d.memory.write32(2 ** 32 + 100, 7);
   },
 );
+
+pair(
+  'handle-rebind',
+  'a handle that is bound is bound again',
+  (d) => {
+    assert.is(bind(d, DDI_DMA_READ), DDI_DMA_MAPPED);
+    assert.is(bind(d, DDI_DMA_READ), DDI_DMA_INUSE);
+  },
+  { from: AT, length: 2 * PAGE_SIZE, direction: 'write' },
+  (d) => {
+    for (let i = 0; i < 2; i++) {
+      assert.is(bind(d, DDI_DMA_READ), DDI_DMA_MAPPED);
+      d.solaris.ddi_dma_unbind_handle(d.handle);
+    }
+  },
+);
+
+for (const freed of [true, false]) {
+  test(`handle-rebind a handle is used ${freed ? 'that was freed' : 'and freed: its twin'}`, async () => {
+    const d = await filledRig({ kind: 'ahci-32bit', pages: [AT], limits: {}, read: true });
+    const { solaris, handle } = d;
+    const handlep = new Pointer<DdiDmaHandle>();
+    handlep.value = handle;
+    if (freed) solaris.ddi_dma_free_handle(handlep);
+    const use = (): number => solaris.ddi_dma_burstsizes(handle);
+    if (freed) assertBug('HDL-08', use);
+    else assert.is(use(), handle.attr.dma_attr_burstsizes);
+    if (!freed) solaris.ddi_dma_free_handle(handlep);
+    const found = solaris.kernel.machine.guard.findings();
+    assert.equal(rulesOf(found), freed ? ['handle-rebind'] : []);
+    if (freed) assert.match(found[0]?.message ?? '', 'ddi_dma_burstsizes() of a handle that was freed');
+    if (freed) assert.equal([found[0]?.device, found[0]?.address], ['ahci.0', null]);
+  });
+}
 
 pair(
   'sync-missing',
