@@ -56,6 +56,8 @@ export const RULES = {
   'pin-readonly': 'page pinned for reading is mapped for a device to write',
   'user-unmapped': 'memory that a device writes is unmapped or forked by its owner',
   'pool-exhausted': 'bounce memory used up: a request failed or waited',
+  'pool-use-after-free': 'memory used that was given back to its pool, or object freed in flight',
+  'pool-nested': 'element of a pool awaited while holding another: deadlock possible',
   'ctx-sleep': 'sleep in interrupt context or under a spin lock',
   'lock-order': 'locks taken in both orders',
   'done-lost': 'completion lost: a command is open with nothing pending',

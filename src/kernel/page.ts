@@ -235,6 +235,12 @@ export class PageFrames {
   }
 }
 
+/** Calls `visit` with the number of each page that has some of the bytes. */
+export function eachPfn(phys: number, bytes: number, visit: (pfn: number) => void): void {
+  const last = Math.floor((phys + bytes - 1) / PAGE_SIZE);
+  for (let pfn = Math.floor(phys / PAGE_SIZE); pfn <= last; pfn++) visit(pfn);
+}
+
 /** A page in messages. */
 export function pageName(page: Page): string {
   return `page 0x${page.pfn.toString(16)}`;

@@ -54,6 +54,7 @@ export function createBio(k: Linux) {
       if (bio.__bi_cnt <= 0) throw new KernelBug('LIFE-02', `put with count ${bio.__bi_cnt}`, 'bio_put');
       if (--bio.__bi_cnt > 0) return;
     }
+    k.pools?.put(bio);
     bio_free(bio);
   }
 

@@ -26,7 +26,8 @@ export function createBounce(k: Linux) {
 
   function makePool(name: string, pages: number, zone: number): Mempool<Page> {
     const alloc = (gfp: number): Page | null => k.pageAlloc.alloc_pages_now(gfp | zone, 0, 'bounce');
-    const pool = k.mempool.mempool_create(pages, alloc, (page) => k.pageAlloc.__free_page(page), { name });
+    const about = { name, elementBytes: PAGE_SIZE };
+    const pool = k.mempool.mempool_create(pages, alloc, (page) => k.pageAlloc.__free_page(page), about);
     return pool ?? panic('bounce');
   }
 

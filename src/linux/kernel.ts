@@ -47,6 +47,7 @@ import { createPagemap } from './pagemap.ts';
 import { createPartition } from './partition.ts';
 import { PinDebug } from './pin-debug.ts';
 import { createPlug } from './plug.ts';
+import { PoolDebug } from './pool-debug.ts';
 import { createRequest } from './request.ts';
 import { createRequest3x } from './request-3x.ts';
 import { createRqMerge } from './rq-merge.ts';
@@ -209,6 +210,8 @@ export class LinuxCore extends KernelCore implements KernelBase {
   readonly tracker: SleepTracker | null;
   /** What is known of pinned pages; null while the guard is off. */
   readonly pins: PinDebug | null;
+  /** What is known of memory pools; null while the guard is off. */
+  readonly pools: PoolDebug | null;
   /** For work of nobody in particular (system_wq). */
   readonly system_wq: WorkQueue;
   private readonly initcalls: (() => void)[] = [];
@@ -230,6 +233,7 @@ export class LinuxCore extends KernelCore implements KernelBase {
     this.spawnProcess = base.spawnProcess;
     this.faults = new LinuxFaults(base.random, base.allocator.failures);
     this.pins = machine.guard.watchesOwners ? this.watchPins() : null;
+    this.pools = machine.guard.watchesOwners ? this.watchPools() : null;
     if (machine.guard.enabled) this.tellGuard();
     this.system_wq = new WorkQueue(base.scheduler, 'events');
   }
@@ -245,15 +249,28 @@ export class LinuxCore extends KernelCore implements KernelBase {
     };
   }
 
+  /** A subject: not made yet when this is. */
+  private get mappings(): Linux['dmaDebug'] {
+    return (this as unknown as Linux).dmaDebug;
+  }
+
+  private watchPools(): PoolDebug {
+    const { cpu, machine } = this;
+    return new PoolDebug({
+      cpu,
+      machine,
+      freed: (address, bytes, what) => this.mappings.freed(address, bytes, what),
+    });
+  }
+
   private watchPins(): PinDebug {
     const { cpu, vm, locks } = this;
-    const debug = (): Linux['dmaDebug'] => (this as unknown as Linux).dmaDebug; // a subject: not made yet
     const pins = new PinDebug({
       guard: this.machine.guard,
       cpu,
-      busy: () => debug().busy(),
-      writer: (page) => debug().writer(page),
-      freed: (address, bytes, what) => debug().freed(address, bytes, what),
+      busy: () => this.mappings.busy(),
+      writer: (page) => this.mappings.writer(page),
+      freed: (address, bytes, what) => this.mappings.freed(address, bytes, what),
     });
     locks.onDirty = (page) => pins.dirtied(page);
     vm.onUnmap = (page, why, mm) => pins.lost(page, why, mm);

@@ -1,6 +1,13 @@
 // Memory pools (include/linux/mempool.h): an allocator with a reserve, so that somebody always gets on.
 
-import { KernelBug, type Page, type SleepOptions, type Sleeps, WaitQueue } from '../kernel/index.ts';
+import {
+  KernelBug,
+  PAGE_SIZE,
+  type Page,
+  type SleepOptions,
+  type Sleeps,
+  WaitQueue,
+} from '../kernel/index.ts';
 import { badArgument, INT_MAX, mustCount } from './argument.ts';
 import { ENOMEM } from './errno.ts';
 import {
@@ -18,7 +25,7 @@ import { panic } from './panic.ts';
 import type { KmemCache } from './slab.ts';
 
 /** An object, or the address of memory. */
-type Element = object | number;
+export type Element = object | number;
 
 /**
  * Allocates one element; null when there is none. It must not sleep: a pool asks it without WAIT first, and with the
@@ -41,6 +48,10 @@ const FOR_ELEMENT: SleepOptions = {
 
 /** One pool (mempool_t). */
 export class Mempool<T extends Element = object> {
+  /** What it is called in reports. */
+  readonly name: string;
+  /** Bytes of an element that is memory, 0 for objects. */
+  readonly elementBytes: number;
   /** What the reserve is to hold. */
   min_nr: number;
   /** The reserve, the element returned last at the end. */
@@ -53,21 +64,24 @@ export class Mempool<T extends Element = object> {
   outstanding = 0;
 
   constructor(
-    name: string,
+    pool_data: unknown,
     min_nr: number,
     elements: T[],
     alloc: (gfp: number) => T | null,
     free: (element: T) => void,
   ) {
+    const { name, elementBytes } = (pool_data ?? {}) as { name?: unknown; elementBytes?: unknown };
+    this.name = typeof name === 'string' ? name : 'of its own';
+    this.elementBytes = typeof elementBytes === 'number' ? elementBytes : 0;
     this.min_nr = min_nr;
     this.elements = elements;
     this.alloc = alloc;
     this.free = free;
-    this.wait = new WaitQueue(`mempool ${name}`);
+    this.wait = new WaitQueue(`mempool ${this.name}`);
     this.wait.wakers = () =>
       this.outstanding === 0
         ? null
-        : `who frees ${this.outstanding === 1 ? 'the one element' : `one of ${this.outstanding} elements`} of ${name}`;
+        : `who frees ${this.outstanding === 1 ? 'the one element' : `one of ${this.outstanding} elements`} of ${this.name}`;
   }
 
   /** What the reserve holds now. */
@@ -107,12 +121,19 @@ export function createMempool(k: Linux) {
 
   /** The allocator, then the reserve. */
   function ask<T extends Element>(pool: Mempool<T>, gfp: number): T | null {
-    const element = (k.faults.mempool.shouldFail() ? null : pool.alloc(gfp)) ?? pool.elements.pop() ?? null;
+    const element = (k.faults.mempool.shouldFail() ? null : pool.alloc(gfp)) ?? fromReserve(pool);
     if (element !== null) pool.outstanding++;
     return element;
   }
 
+  function fromReserve<T extends Element>(pool: Mempool<T>): T | null {
+    const element = pool.elements.pop() ?? null;
+    if (element !== null) k.pools?.taken(element);
+    return element;
+  }
+
   function* waitForElement<T extends Element>(pool: Mempool<T>, gfp: number): Sleeps<T> {
+    k.pools?.awaited(pool);
     const full = gfp | __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;
     for (;;) {
       yield k.scheduler.park(pool.wait, FOR_ELEMENT);
@@ -125,7 +146,11 @@ export function createMempool(k: Linux) {
 
   /** Gives the reserve beyond `keep` elements back to the allocator. */
   function shrink<T extends Element>(pool: Mempool<T>, keep: number): void {
-    while (pool.elements.length > keep) pool.free(pool.elements.pop() as T); // longer than keep: not empty
+    while (pool.elements.length > keep) {
+      const element = fromReserve(pool) as T; // longer than keep: not empty
+      k.pools?.freed(element);
+      pool.free(element);
+    }
   }
 
   const api = {
@@ -143,7 +168,7 @@ export function createMempool(k: Linux) {
       const elements = allocTable<T>(min_nr);
       if (elements === null) return null;
       const pool = new Mempool<T>(
-        nameOf(pool_data),
+        pool_data,
         min_nr,
         elements,
         (gfp) => alloc_fn(gfp, pool_data),
@@ -178,7 +203,7 @@ export function createMempool(k: Linux) {
         min_nr,
         (gfp) => k.kmalloc.kmalloc_now(size, gfp),
         (addr) => k.kmalloc.kfree(addr),
-        { name: `kmalloc-${size}` },
+        { name: `kmalloc-${size}`, elementBytes: size },
       );
     },
 
@@ -188,7 +213,7 @@ export function createMempool(k: Linux) {
         min_nr,
         (gfp) => k.pageAlloc.alloc_pages_now(gfp, order, 'mempool'),
         (page) => k.pageAlloc.__free_pages(page, order),
-        { name: `pages of order ${order}` },
+        { name: `pages of order ${order}`, elementBytes: PAGE_SIZE << order },
       );
     },
 
@@ -219,10 +244,12 @@ export function createMempool(k: Linux) {
       if (pool.outstanding === 0)
         throw new KernelBug('POOL-06', 'an element too many was freed', pool.wait.name);
       pool.outstanding--;
+      k.pools?.freed(element);
       if (pool.curr_nr >= pool.min_nr) {
         pool.free(element);
         return;
       }
+      k.pools?.returned(pool, element);
       pool.elements.push(element);
       if (!pool.wait.empty) k.scheduler.wakeAll(pool.wait);
     },
@@ -264,10 +291,4 @@ export function createMempool(k: Linux) {
     },
   };
   return api;
-}
-
-/** What to call a pool in reports: its allocator's name, if that has one. */
-function nameOf(pool_data: unknown): string {
-  const name = (pool_data as { name?: unknown } | null | undefined)?.name;
-  return typeof name === 'string' ? name : 'of its own';
 }

@@ -6,7 +6,7 @@
 // to ask before he writes what the device only reads. Memory bound as DDI_DMA_CONSISTENT is both sides' all the time.
 
 import { type Access, hex, type Mapping, type Rule } from '../guard/index.ts';
-import { type Owned, Owners, PAGE_SIZE } from '../kernel/index.ts';
+import { eachPfn, type Owned, Owners, PAGE_SIZE } from '../kernel/index.ts';
 import type { Controller } from '../machine/index.ts';
 import { DDI_DMA_CONSISTENT, DDI_DMA_RDWR, DDI_DMA_READ } from './dma-attr.ts';
 import { DIRECT, type Run } from './dma-plan.ts';
@@ -266,11 +266,6 @@ export function accessOf({ flags }: Binding): Access {
 /** Whether some of the bytes are in a page. */
 export function touches(phys: number, bytes: number, pfn: number): boolean {
   return phys < (pfn + 1) * PAGE_SIZE && phys + bytes > pfn * PAGE_SIZE;
-}
-
-function eachPfn(phys: number, bytes: number, visit: (pfn: number) => void): void {
-  const last = Math.floor((phys + bytes - 1) / PAGE_SIZE);
-  for (let pfn = Math.floor(phys / PAGE_SIZE); pfn <= last; pfn++) visit(pfn);
 }
 
 /** Calls `visit` for each stretch of `bytes` bytes at `address` between the pages `gone`, which are in order. */

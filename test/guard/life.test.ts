@@ -3,7 +3,7 @@
 
 import { attachAhci, type Driver, type DriverCommand, type DriverHost } from '../../src/drivers/index.ts';
 import type { Finding, Rule } from '../../src/guard/index.ts';
-import { KernelBug, PAGE_SIZE, type Page, type Sleeps, SpinLock } from '../../src/kernel/index.ts';
+import { KernelBug, PAGE_SIZE, type Page, type Sleeps, SpinLock, Timer } from '../../src/kernel/index.ts';
 import {
   type Bio,
   bootLinux,
@@ -84,18 +84,24 @@ async function boot(kind = 'ahci', change: (driver: Driver) => Partial<Driver> =
   const [gendisk] = host.disks as [Gendisk];
   const { allocator, scheduler } = linux.kernel;
   const page = (from = 0): Page => allocator.alloc({ from, zero: true }) as Page;
-  function* transfer(op: number, pages: readonly Page[]): Sleeps<number> {
-    const bio = (yield* linux.bio_alloc_bioset(GFP_KERNEL, pages.length, linux.fs_bio_set)) as Bio;
+  const dev = new Device(controller, 'probe');
+  function* read(pages: readonly Page[], set = linux.fs_bio_set): Sleeps<Bio> {
+    const bio = (yield* linux.bio_alloc_bioset(GFP_KERNEL, pages.length, set)) as Bio;
     for (const one of pages) linux.bio_add_page(bio, one, PAGE_SIZE, 0);
     bio.bi_bdev = gendisk.part0;
-    bio.bi_op = op;
+    bio.bi_op = REQ_OP_READ;
     bio.bi_iter.bi_sector = 8;
+    return bio;
+  }
+  function* transfer(op: number, pages: readonly Page[]): Sleeps<number> {
+    const bio = yield* read(pages);
+    bio.bi_op = op;
     const error = yield* linux.submit_bio_wait(bio);
     linux.bio_put(bio);
     return error;
   }
   const run = <T>(body: () => Sleeps<T>): T => scheduler.complete('test', body);
-  return { machine, controller, linux, disk, page, run, transfer };
+  return { machine, linux, dev, disk, page, run, read, transfer };
 }
 
 function only(found: readonly Finding[], rule: Rule): Finding {
@@ -155,6 +161,106 @@ test('pool-exhausted a mapping finds no room in the software I/O TLB', async () 
       assert.is(finding.direction, 'read');
       assert.match(finding.message, 'here');
     }
+  }
+});
+
+test('pool-use-after-free a page is written after it was given back', async () => {
+  for (const late of [true, false]) {
+    const { machine, linux, run } = await boot();
+    const pool = linux.mempool_create_page_pool(1, 0);
+    if (pool === null) throw new Error('no pool');
+    let at = 0;
+    run(function* () {
+      linux.kernel.faults.mempool.failAll();
+      const page = (yield* linux.mempool_alloc(pool, GFP_KERNEL)) as Page;
+      at = page.phys + 100;
+      if (!late) machine.memory.fill(at, 1, 8);
+      linux.mempool_free(page, pool);
+      for (let i = 0; late && i < 2; i++) machine.memory.fill(at, 1, 8); // told once
+      const again = (yield* linux.mempool_alloc(pool, GFP_KERNEL)) as Page;
+      machine.memory.fill(again.phys, 1, PAGE_SIZE); // whose it is now
+      linux.mempool_free(again, pool);
+      linux.mempool_destroy(pool);
+      machine.memory.fill(at, 1, 8); // the allocator's
+    });
+    const found = machine.guard.findings();
+    if (late) {
+      const finding = only(found, 'pool-use-after-free');
+      assert.equal([finding.address, finding.length, finding.direction], [at, 8, 'write']);
+      assert.match(finding.message, 'pages of order 0');
+    } else assert.equal(found, []);
+  }
+});
+
+test('free-mapped an element of a pool is given back while a device has it', async () => {
+  for (const early of [true, false]) {
+    const { machine, linux, dev, run } = await boot();
+    const pool = linux.mempool_create_kmalloc_pool(1, 512);
+    if (pool === null) throw new Error('no pool');
+    run(function* () {
+      linux.kernel.faults.mempool.failAll();
+      const at = (yield* linux.mempool_alloc(pool, GFP_KERNEL)) as number;
+      const addr = linux.dma_map_single(dev, at, 512, DMA_TO_DEVICE, 'here');
+      linux.dma_mapping_error(dev, addr);
+      if (early) linux.mempool_free(at, pool);
+      linux.dma_unmap_single(dev, addr, 512, DMA_TO_DEVICE);
+      if (!early) linux.mempool_free(at, pool);
+    });
+    const found = machine.guard.findings();
+    if (early) assert.match(only(found, 'free-mapped').message, 'given back to kmalloc-512');
+    else assert.equal(found, []);
+  }
+});
+
+test('pool-use-after-free a bio is put before its end, which its submitter has no reference for', async () => {
+  for (const early of [true, false]) {
+    const { machine, linux, page, run, read } = await boot();
+    run(function* () {
+      const bio = yield* read([page()]);
+      if (!early) linux.bio_get(bio);
+      let ended = false;
+      bio.bi_end_io = () => {
+        ended = true;
+      };
+      yield* linux.submit_bio(bio);
+      linux.bio_put(bio);
+      if (early) return;
+      yield* linux.kernel.scheduler.delay(1e9);
+      assert.ok(ended);
+      linux.bio_put(bio);
+    });
+    const found = machine.guard.findings();
+    if (early) {
+      const finding = only(found, 'pool-use-after-free');
+      assert.match(finding.message, 'sector 8');
+      assert.is(finding.length, PAGE_SIZE);
+    } else assert.equal(found, []);
+  }
+});
+
+test('pool-nested a second bio is awaited with the first one not submitted', async () => {
+  for (const nested of [true, false]) {
+    const { machine, linux, run, page, read } = await boot();
+    const set = linux.bioset_create(1, 0);
+    if (set === null) throw new Error('no set');
+    run(function* () {
+      const { mempool } = linux.kernel.faults;
+      mempool.failAll();
+      const first = yield* read([page()], set);
+      if (!nested) {
+        first.bi_end_io = () => linux.bio_put(first);
+        yield* linux.submit_bio(first);
+      }
+      const { scheduler } = linux.kernel;
+      scheduler.armTimer(new Timer('memory comes back', () => mempool.off()), machine.now() + 1e9);
+      const second = yield* read([page()], set);
+      linux.bio_put(second);
+      if (nested) linux.bio_put(first);
+    });
+    const found = machine.guard.findings();
+    if (nested)
+      assert.match(only(found, 'pool-nested').message, /^test waits for .*bioset.*not submitted.*sector 8/);
+    else assert.equal(found, []);
   }
 });
 
