@@ -62,6 +62,7 @@ export const RULES = {
   'lock-order': 'locks taken in both orders',
   'done-lost': 'completion lost: a command is open with nothing pending',
   'done-twice': 'command completed twice',
+  'done-short': 'short transfer or residual ignored',
   'desc-loop': 'descriptor chain loops or exceeds its bound',
 } as const;
 

@@ -16,7 +16,14 @@ import {
 import { mustQueue, mustRequest } from './argument.ts';
 import { BIO_POOL_SIZE } from './bio-set.ts';
 import { type Bio, READ, REQ_NOMERGE, REQ_OP_READ, REQ_SYNC, WRITE } from './bio-struct.ts';
-import { DiskDevice, type Gendisk, Request, type RequestFn, RequestQueue } from './blkdev.ts';
+import {
+  DiskDevice,
+  type Gendisk,
+  REQ_TYPE_BLOCK_PC,
+  Request,
+  type RequestFn,
+  RequestQueue,
+} from './blkdev.ts';
 import { ENODEV, ENOMEM, type ErrPtr, IS_ERR } from './errno.ts';
 import { GFP_KERNEL, gfpflags_allow_blocking } from './gfp.ts';
 import type { Linux } from './kernel.ts';
@@ -53,7 +60,20 @@ export function createBlkCore(k: Linux) {
   }
 
   /** Puts a request back as it is to be found. */
+  /** Nobody has looked at how much of a command was done. */
+  function tellShort({ rq_disk, resid, cmd, op }: Request): void {
+    const name = rq_disk?.disk_name ?? 'a device';
+    k.machine.guard.report({
+      rule: 'done-short',
+      message: `${name}: command 0x${(cmd[0] ?? 0).toString(16)} left ${resid} bytes, and nobody has looked at resid_len`,
+      device: rq_disk?.disk_name ?? null,
+      length: resid,
+      direction: op === REQ_OP_READ ? 'write' : 'read',
+    });
+  }
+
   function release(q: RequestQueue, rq: Request): void {
+    if (!rq.residSeen && rq.cmd_type === REQ_TYPE_BLOCK_PC && rq.errors === 0) tellShort(rq);
     rq.reset();
     rq.next = q.free_requests;
     q.free_requests = rq;

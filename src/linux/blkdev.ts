@@ -201,8 +201,10 @@ export class Request {
   map_error = 0;
   /** How the command ended, as the driver says; 0: well. */
   errors = 0;
-  /** Bytes asked for and not moved. */
-  resid_len = 0;
+  /** resid_len, for who only shows it. */
+  resid = 0;
+  /** Somebody has read resid_len since it was set, or it says nothing. */
+  residSeen = true;
   /** Bytes that padding and draining have added to the scatter list. */
   extra_len = 0;
 
@@ -236,6 +238,17 @@ export class Request {
   constructor(q: RequestQueue, wait: Completion) {
     this.q = q;
     this.wait = wait;
+  }
+
+  /** Bytes asked for and not moved. */
+  get resid_len(): number {
+    this.residSeen = true;
+    return this.resid;
+  }
+
+  set resid_len(bytes: number) {
+    this.resid = bytes;
+    this.residSeen = bytes === 0;
   }
 
   /** Makes it as new. */

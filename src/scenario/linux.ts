@@ -5,6 +5,7 @@ import { buildFlush, buildTransfer } from '../drivers/scsi.ts';
 import { PAGE_SIZE, type Sleeps } from '../kernel/index.ts';
 import {
   bootLinux,
+  EIO,
   type Gendisk,
   GFP_KERNEL,
   type Iovec,
@@ -143,6 +144,7 @@ class LinuxHarness extends ProcessHarness implements Harness {
     const error = yield* linux.blk_execute_rq(queue, this.#disk, rq, false);
     rq.bio = null;
     const copied = yield* linux.blk_rq_unmap_user(bio);
-    return error !== 0 ? error : copied;
+    if (error !== 0 || copied !== 0) return error !== 0 ? error : copied;
+    return rq.resid_len > 0 ? -EIO : 0;
   }
 }

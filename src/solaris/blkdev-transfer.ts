@@ -225,7 +225,7 @@ export function createTransfers(k: Solaris, diskAt: (dev: number) => BdDisk | nu
     owner.busy--;
     const { tracer } = k.machine;
     if (tracer.enabled && xfer.op !== 'flush') {
-      const { b_bcount: bytes, b_resid: resid } = bp;
+      const { b_bcount: bytes, resid } = bp;
       tracer.emit('buf_done', null, { disk: owner.name, op: xfer.op, bytes, resid, error });
     }
     if (error !== 0) fail(bp, error);

@@ -67,8 +67,10 @@ export class Buf {
   /** Bytes to be transferred. */
   b_bcount = 0;
   b_bufsize = 0;
-  /** Bytes that were not transferred. */
-  b_resid = 0;
+  /** b_resid, for who only shows it. */
+  resid = 0;
+  /** Somebody has read b_resid since biodone(), or it says nothing. */
+  residSeen = true;
   /** Block of DEV_BSIZE bytes on the device. */
   b_lblkno = 0;
   /** errno, valid with B_ERROR. */
@@ -100,6 +102,16 @@ export class Buf {
   endResid = 0;
   endCount = 0;
   endError = 0;
+
+  /** Bytes that were not transferred. */
+  get b_resid(): number {
+    this.residSeen = true;
+    return this.resid;
+  }
+
+  set b_resid(bytes: number) {
+    this.resid = bytes;
+  }
 
   /** The same storage as b_lblkno in a 64-bit kernel. */
   get b_blkno(): number {

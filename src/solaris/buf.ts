@@ -70,11 +70,23 @@ export function createBuf(k: Solaris) {
     bp.state = 'ready';
   }
 
+  /** Nobody has looked at how much of a transfer was done. */
+  function tellShort({ resid, b_bcount, b_lblkno, b_flags }: Buf): void {
+    const of = `a ${(b_flags & B_READ) !== 0 ? 'read' : 'write'} of ${b_bcount} bytes at block ${b_lblkno}`;
+    k.machine.guard.report({
+      rule: 'done-short',
+      message: `${of} left ${resid} bytes, and nobody has looked at b_resid`,
+      length: resid,
+      direction: (b_flags & B_READ) !== 0 ? 'write' : 'read',
+    });
+  }
+
   function finish(bp: Buf, where: string, rule: string): void {
     mustReady(bp, where, rule);
     if (bp.bindings > 0) throw new KernelBug(rule, 'the buf is bound for DMA', where);
     if ((bp.b_flags & B_STARTED) !== 0)
       throw new KernelBug(rule, 'the driver has the buf: no biodone() was called', where);
+    if (!bp.residSeen && geterror(bp) === 0) tellShort(bp);
     bp.b_sem = null;
     bp.b_io = null;
     bp.state = 'finished';
@@ -126,7 +138,7 @@ export function createBuf(k: Solaris) {
   /** Keeps the result until somebody takes it. */
   function post(bp: Buf): void {
     bp.ended = true;
-    bp.endResid = bp.b_resid;
+    bp.endResid = bp.resid;
     bp.endCount = bp.b_bcount;
     bp.endError = geterror(bp);
     bp.b_io?.up();
@@ -136,7 +148,7 @@ export function createBuf(k: Solaris) {
   function takeResult(bp: Buf): void {
     if (!bp.ended) return;
     bp.ended = false;
-    const same = bp.b_resid === bp.endResid && bp.b_bcount === bp.endCount && geterror(bp) === bp.endError;
+    const same = bp.resid === bp.endResid && bp.b_bcount === bp.endCount && geterror(bp) === bp.endError;
     if (!same) throw new KernelBug('BIO-04', 'the buf was changed after its biodone()', 'biowait');
   }
 
@@ -144,6 +156,7 @@ export function createBuf(k: Solaris) {
   function release(bp: Buf): void {
     if ((bp.b_flags & B_PAGEIO) === 0)
       throw new KernelBug('BIO-05', 'B_ASYNC on a buf that is not of the buffer cache', 'biodone');
+    bp.residSeen = true; // there is nobody who could look
     mapout(bp);
     for (const page of pagesOf(bp, 'biodone')) {
       if (geterror(bp) !== 0) page.set(PG_error);
@@ -256,6 +269,7 @@ export function createBuf(k: Solaris) {
       mustReady(bp, 'biodone');
       if (k.inHighLevel) throw new KernelBug('BIO-11', 'called in a high-level interrupt', 'biodone');
       bp.b_flags &= ~B_STARTED;
+      bp.residSeen = bp.resid === 0;
       if (bp.b_iodone !== null) {
         if (k.cpu.preemptCount > 0) {
           const what = 'called with a mutex held, which b_iodone may want';

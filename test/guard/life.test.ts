@@ -12,7 +12,9 @@ import {
   type Gendisk,
   GFP_ATOMIC,
   GFP_KERNEL,
+  IS_ERR,
   type LinuxOptions,
+  READ,
   REQ_OP_READ,
   REQ_OP_WRITE,
 } from '../../src/linux/index.ts';
@@ -20,6 +22,10 @@ import { createMachine } from '../../src/machine/index.ts';
 import { assert, suite } from '../run/suite.ts';
 
 const test = suite('guard life');
+
+const INQUIRY = 0x12;
+/** Bytes of 512 that the disk does not answer with. */
+const RESIDUAL = 512 - 36;
 
 /** A driver with one habit of its own. */
 function habit(host: DriverHost, change: (driver: Driver) => Partial<Driver>): Driver {
@@ -101,7 +107,7 @@ async function boot(kind = 'ahci', change: (driver: Driver) => Partial<Driver> =
     return error;
   }
   const run = <T>(body: () => Sleeps<T>): T => scheduler.complete('test', body);
-  return { machine, linux, dev, disk, page, run, read, transfer };
+  return { machine, gendisk, linux, dev, disk, page, run, read, transfer };
 }
 
 function only(found: readonly Finding[], rule: Rule): Finding {
@@ -138,6 +144,34 @@ test('done-lost, done-twice the twin ends each command once, a slow disk is not 
   machine.addFault({ disk, kind: 'delay', times: 1, argument: 1e15 });
   run(() => transfer(REQ_OP_READ, [data])); // given up, and tried again
   assert.equal(machine.guard.findings(), []);
+});
+
+test('done-short a command is answered in part, and nobody looks at resid_len', async () => {
+  for (const looks of [false, true]) {
+    const { machine, gendisk, linux, page, run } = await boot();
+    run(function* () {
+      const { queue } = gendisk;
+      const rq = yield* linux.blk_get_request(queue, READ, GFP_KERNEL);
+      if (IS_ERR(rq)) throw new Error('no request');
+      linux.blk_rq_set_block_pc(rq);
+      rq.cmd.set([INQUIRY, 0, 0, 0, 255, 0]);
+      rq.cmd_len = 6;
+      assert.is(yield* linux.blk_rq_map_kern(queue, rq, page().phys, 512, GFP_KERNEL), 0);
+      assert.is(yield* linux.blk_execute_rq(queue, gendisk, rq, false), 0);
+      if (looks) assert.is(rq.resid_len, RESIDUAL);
+      linux.blk_put_request(rq);
+    });
+    const found = machine.guard.findings();
+    if (looks) assert.equal(found, []);
+    else {
+      const finding = only(found, 'done-short');
+      assert.equal(
+        [finding.device, finding.length, finding.direction],
+        [gendisk.disk_name, RESIDUAL, 'write'],
+      );
+      assert.match(finding.message, 'command 0x12');
+    }
+  }
 });
 
 test('pool-exhausted a mapping finds no room in the software I/O TLB', async () => {

@@ -514,3 +514,17 @@ for (const early of [true, false]) {
     if (early) assert.equal([found[0]?.length, found[0]?.direction], [PAGE_SIZE, 'write']);
   });
 }
+
+for (const looks of [false, true]) {
+  test(`done-short a buf ends before all of it is done, ${looks ? 'and its twin looks' : 'and nobody looks at b_resid'}`, async () => {
+    const found = await breaks('ahci', undefined, function* (rig) {
+      const held = yield* hold(rig, BASE, 2048, 'read', rig.disk.about.sectors - 1);
+      rig.solaris.bd_strategy(held.bp);
+      assert.is(yield* rig.solaris.biowait(held.bp), 0);
+      if (looks) assert.is(held.bp.b_resid, 1536);
+      drop(rig, held);
+    });
+    assert.equal(rulesOf(found), looks ? [] : ['done-short']);
+    if (!looks) assert.equal([found[0]?.length, found[0]?.direction], [1536, 'write']);
+  });
+}
