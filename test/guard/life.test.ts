@@ -1,7 +1,7 @@
 // The lives of commands and elements, and the contexts that code runs in: for each rule the program that makes the
 // mistake, and its twin that does it right and is silent.
 
-import { attachAhci, type Driver, type DriverCommand, type DriverHost } from '../../src/drivers/index.ts';
+import type { Driver, DriverCommand } from '../../src/drivers/index.ts';
 import type { Finding, Rule } from '../../src/guard/index.ts';
 import { KernelBug, PAGE_SIZE, type Page, type Sleeps, SpinLock, Timer } from '../../src/kernel/index.ts';
 import {
@@ -19,6 +19,7 @@ import {
   REQ_OP_WRITE,
 } from '../../src/linux/index.ts';
 import { createMachine } from '../../src/machine/index.ts';
+import { altered } from '../drivers/altered.ts';
 import { assert, suite } from '../run/suite.ts';
 
 const test = suite('guard life');
@@ -26,23 +27,6 @@ const test = suite('guard life');
 const INQUIRY = 0x12;
 /** Bytes of 512 that the disk does not answer with. */
 const RESIDUAL = 512 - 36;
-
-/** A driver with one habit of its own. */
-function habit(host: DriverHost, change: (driver: Driver) => Partial<Driver>): Driver {
-  const driver = attachAhci(host);
-  const plain: Driver = {
-    name: driver.name,
-    limits: driver.limits,
-    disks: driver.disks,
-    submit: (command) => driver.submit(command),
-    kick: () => driver.kick(),
-    interrupt: () => driver.interrupt(),
-    abort: (command) => driver.abort(command),
-    reset: () => driver.reset(),
-    detach: () => driver.detach(),
-  };
-  return { ...plain, ...change(driver) };
-}
 
 /** Ends each command twice. */
 function twice(driver: Driver): Partial<Driver> {
@@ -85,7 +69,7 @@ async function boot(kind = 'ahci', change: (driver: Driver) => Partial<Driver> =
   const disk = machine.addDisk({ bytes: 2 ** 20 });
   controller.attach(disk, 0);
   const linux = bootLinux(machine, { lockOrder: true });
-  const attach = kind === 'ahci' ? { attach: (host: DriverHost) => habit(host, change) } : {};
+  const attach = kind === 'ahci' ? { attach: altered(change) } : {};
   const host = linux.scsi_add_host(controller, { timeoutNs: 1e9, ...attach });
   const [gendisk] = host.disks as [Gendisk];
   const { allocator, scheduler } = linux.kernel;

@@ -1,6 +1,6 @@
 // Bufs that the hardware cannot use as they lie are copied by the driver; and what the driver claims of its hardware.
 
-import { attachDriver, type Driver, type DriverHost, type DriverLimits } from '../../src/drivers/index.ts';
+import type { Driver, DriverHost, DriverLimits } from '../../src/drivers/index.ts';
 import { PAGE_SIZE } from '../../src/kernel/index.ts';
 import {
   B_BUSY,
@@ -15,6 +15,7 @@ import {
   rulesOf,
   type UmemCookie,
 } from '../../src/solaris/index.ts';
+import { altered } from '../drivers/altered.ts';
 import { assert, suite } from '../run/suite.ts';
 import { bootDisk, content, drop, HIGH, hold, inUse, MIB, move, process, rules } from './blkdev-rig.ts';
 import { BASE, inThread, must, pattern, peek, poke } from './help.ts';
@@ -34,26 +35,14 @@ const LIMITS: DriverLimits = {
 
 /** Attaches ours with other limits; `seen` gets the first segments of each command. */
 function limited(limits: Partial<DriverLimits>, seen: number[][] = []): (host: DriverHost) => Driver {
-  return (host) => {
-    const driver = attachDriver(host);
-    return {
-      name: driver.name,
-      limits: { ...driver.limits, ...limits },
-      disks: driver.disks,
-      submit: (command) => {
-        const { addresses, lengths, count } = command.segments;
-        seen.push(
-          [...addresses.subarray(0, count)].map((at, i) => (at % PAGE_SIZE) + (lengths[i] ?? 0) * 1e4),
-        );
-        return driver.submit(command);
-      },
-      kick: () => driver.kick(),
-      interrupt: () => driver.interrupt(),
-      abort: (command) => driver.abort(command),
-      reset: () => driver.reset(),
-      detach: () => driver.detach(),
-    };
-  };
+  return altered((driver) => ({
+    limits: { ...driver.limits, ...limits },
+    submit(command) {
+      const { addresses, lengths, count } = command.segments;
+      seen.push([...addresses.subarray(0, count)].map((at, i) => (at % PAGE_SIZE) + (lengths[i] ?? 0) * 1e4));
+      return driver.submit(command);
+    },
+  }));
 }
 
 test('DRV-05 the DMA attributes say the limits of the hardware', () => {

@@ -1,6 +1,6 @@
 // Many bufs at once, the hardware's slots, time-outs, devices that go, and drivers that do wrong.
 
-import { attachDriver, type Driver, type DriverCommand, type DriverHost } from '../../src/drivers/index.ts';
+import type { DriverCommand } from '../../src/drivers/index.ts';
 import { Random, type Sleeps } from '../../src/kernel/index.ts';
 import {
   B_READ,
@@ -13,6 +13,7 @@ import {
   ENOTTY,
   ENXIO,
 } from '../../src/solaris/index.ts';
+import { altered } from '../drivers/altered.ts';
 import { assert, suite } from '../run/suite.ts';
 import {
   type BdRig,
@@ -31,25 +32,6 @@ import {
 import { BASE, inThread, peek } from './help.ts';
 
 const test = suite('solaris blkdev queue');
-
-/** Ours with some of its functions replaced. */
-function altered(change: (driver: Driver) => Partial<Driver>): (host: DriverHost) => Driver {
-  return (host) => {
-    const driver = attachDriver(host);
-    return {
-      name: driver.name,
-      limits: driver.limits,
-      disks: driver.disks,
-      submit: (command) => driver.submit(command),
-      kick: () => driver.kick(),
-      interrupt: () => driver.interrupt(),
-      abort: (command) => driver.abort(command),
-      reset: () => driver.reset(),
-      detach: () => driver.detach(),
-      ...change(driver),
-    };
-  };
-}
 
 /** Starts `count` reads of a page each, to pages of their own; what waits for all of them. */
 function* startReads(rig: BdRig, count: number): Sleeps<Held[]> {
