@@ -15,10 +15,13 @@ import {
   AtaDevice,
   AtaTask,
   abort,
+  cylindersByDefault,
   diskOfAta,
   fail,
   failAtSector,
   firstSector,
+  HEADS_BY_DEFAULT,
+  isChs,
   isExtended,
   POWER_SLEEP,
   PROTOCOL_DMA_IN,
@@ -32,8 +35,10 @@ import {
   STEP_END,
   STEP_MEDIA,
   STEP_SILENT,
+  setChs,
   setSignature,
   succeed,
+  TRACK_SECTORS_BY_DEFAULT,
 } from './device';
 import { buildIdentify } from './identify';
 import { readLog, smart } from './logs';
@@ -295,13 +300,19 @@ function inRange(a: AtaDevice, sector: u64, sectors: u32): bool {
   return sector < all && all - sector >= sectors;
 }
 
-/** READ NATIVE MAX ADDRESS (EXT): the last sector, or as much of it as 28 bits say. */
+/**
+ * READ NATIVE MAX ADDRESS (EXT): the last sector, or as much of it as 28 bits say; without the LBA bit the last one of the
+ * translation by default, whatever translation was asked for since ([4] 8.33).
+ */
 function nativeMax(a: AtaDevice, t: AtaTask): u32 {
-  const last = diskOfAta(a).sectors - 1;
+  const sectors = diskOfAta(a).sectors;
   succeed(a, t);
-  if (isExtended(t)) a.lba = last;
-  else {
-    const small = <u32>min(last, <u64>ATA_LBA28_MAX);
+  if (isExtended(t)) a.lba = sectors - 1;
+  else if (isChs(t)) {
+    const whole = <u64>cylindersByDefault(sectors) * (HEADS_BY_DEFAULT * TRACK_SECTORS_BY_DEFAULT);
+    setChs(a, t, (whole != 0 ? whole : sectors) - 1, HEADS_BY_DEFAULT, TRACK_SECTORS_BY_DEFAULT);
+  } else {
+    const small = <u32>min(sectors - 1, <u64>ATA_LBA28_MAX);
     a.lba = small & 0xffffff;
     a.device = (t.device & 0xf0) | (small >>> 24);
   }

@@ -6,6 +6,7 @@
 // [1] AT Attachment 8 - ATA/ATAPI Command Set (ATA8-ACS), T13/1699-D revision 6a
 // [2] Serial ATA revision 2.6: 13 (queued commands), 10.3 (signatures)
 // [3] ATA/ATAPI-7 volume 1, T13/1532D: CHS translation and the commands that ATA8-ACS dropped
+// [4] ATA/ATAPI-5, T13/1321D: READ NATIVE MAX ADDRESS in CHS
 import { reserve } from '../bus/arena';
 import { Disk } from '../media/media';
 import { attachDrive, isPacketDevice, resetPacket } from './packet';
@@ -52,6 +53,11 @@ export const POWER_SLEEP: u32 = 1;
 
 /** Bytes behind an AtaDevice for what it sends and takes itself: a full list of ranges is the longest. */
 export const ATA_BUFFER_BYTES: u32 = 4096;
+
+/** The CHS translation of a disk that nobody gave another one, and the cylinders that it has at most ([3] 6.2.1). */
+export const HEADS_BY_DEFAULT: u32 = 16;
+export const TRACK_SECTORS_BY_DEFAULT: u32 = 63;
+const CYLINDERS_MAX: u64 = 16383;
 
 /** What the transport is. */
 export const ATA_SERIAL: u32 = 1;
@@ -198,8 +204,8 @@ export function ataSoftReset(a: AtaDevice): void {
     a.writeCache = 1;
     a.lookAhead = 1;
   }
-  a.heads = 16;
-  a.trackSectors = 63;
+  a.heads = HEADS_BY_DEFAULT;
+  a.trackSectors = TRACK_SECTORS_BY_DEFAULT;
   setSignature(a);
 }
 
@@ -257,13 +263,23 @@ export function abort(a: AtaDevice, t: AtaTask): u32 {
   return fail(a, t, ATA_ERROR_ABRT, 0);
 }
 
+/** Cylinders of a disk of `sectors` in the translation by default. */
+export function cylindersByDefault(sectors: u64): u32 {
+  return <u32>min(sectors / (HEADS_BY_DEFAULT * TRACK_SECTORS_BY_DEFAULT), CYLINDERS_MAX);
+}
+
+/** The task file's address of `sector` as cylinder, head and sector, with that translation. */
+export function setChs(a: AtaDevice, t: AtaTask, sector: u64, heads: u32, trackSectors: u32): void {
+  const track = sector / trackSectors;
+  a.lba = ((track / heads) << 8) | ((sector % trackSectors) + 1);
+  a.device = (t.device & 0xf0) | <u32>(track % heads);
+}
+
 /** As fail(), with the sector where it happened in the task file and in the log. */
 export function failAtSector(a: AtaDevice, t: AtaTask, sector: u64, error: u32, extra: u32): u32 {
   fail(a, t, error, extra);
   if (isChs(t)) {
-    const track = sector / a.trackSectors;
-    a.lba = ((track / a.heads) << 8) | ((sector % a.trackSectors) + 1);
-    a.device = (t.device & 0xf0) | <u32>(track % a.heads);
+    setChs(a, t, sector, a.heads, a.trackSectors);
   } else if (isExtended(t)) {
     a.lba = sector;
   } else {
@@ -296,7 +312,7 @@ export function isExtended(t: AtaTask): bool {
   );
 }
 
-function isChs(t: AtaTask): bool {
+export function isChs(t: AtaTask): bool {
   return !isExtended(t) && (t.device & ATA_DEVICE_LBA) == 0;
 }
 

@@ -8,7 +8,17 @@ import {
   DISK_SERIAL_BYTES,
 } from '../media/codes';
 import { Disk, diskText } from '../media/media';
-import { ATA_QUEUES, ATA_SERIAL, AtaDevice, ataBuffer, diskOfAta, multipleMax } from './device';
+import {
+  ATA_QUEUES,
+  ATA_SERIAL,
+  AtaDevice,
+  ataBuffer,
+  cylindersByDefault,
+  diskOfAta,
+  HEADS_BY_DEFAULT,
+  multipleMax,
+  TRACK_SECTORS_BY_DEFAULT,
+} from './device';
 import { ATA_DSM_BLOCKS, ATA_LBA28_MAX } from './regs';
 
 const MODEL: StaticArray<u8> = [
@@ -17,8 +27,6 @@ const MODEL: StaticArray<u8> = [
 const FIRMWARE: StaticArray<u8> = [0x31, 0x2e, 0x30];
 /** "BP" and eight digits. */
 const SERIAL_DIGITS: u32 = 8;
-/** Cylinders that a disk has which is larger than CHS reaches ([3] 6.2.1). */
-const CYLINDERS_MAX: u64 = 16383;
 /** Most sectors that any translation reaches ([3] 6.2.1). */
 const CHS_SECTORS_MAX: u64 = 16514064;
 
@@ -45,14 +53,13 @@ export function sumUp(words: usize): void {
 }
 
 function geometry(a: AtaDevice, words: usize, sectors: u64): void {
-  const byDefault = min(sectors / (16 * 63), CYLINDERS_MAX);
   set(words, 0, 0x0040);
-  set(words, 1, <u32>byDefault);
+  set(words, 1, cylindersByDefault(sectors));
   set(words, 2, 0xc837);
-  set(words, 3, 16);
-  set(words, 4, 512 * 63);
+  set(words, 3, HEADS_BY_DEFAULT);
+  set(words, 4, 512 * TRACK_SECTORS_BY_DEFAULT);
   set(words, 5, 512);
-  set(words, 6, 63);
+  set(words, 6, TRACK_SECTORS_BY_DEFAULT);
   const track = a.heads * a.trackSectors;
   const cylinders = <u32>min(min(sectors, CHS_SECTORS_MAX) / track, <u64>65535);
   set(words, 53, 0x0007);

@@ -327,7 +327,7 @@ test('commands that a disk refuses', async () => {
 test('the native maximum in 28 and 48 bits, diagnostics, recalibrate, flush', async () => {
   const hba = await Hba.create();
   for (const command of [ata.ATA_READ_NATIVE_MAX, ata.ATA_READ_NATIVE_MAX_EXT]) {
-    assert.is(hba.execute({ command }), GOOD);
+    assert.is(hba.execute({ command, device: ata.ATA_DEVICE_LBA }), GOOD);
     const fis = hba.frame(regs.AHCI_RFIS_REGISTER, 20);
     assert.equal([fis[4], fis[5], fis[6], (fis[7] ?? 0) & 15], [0xff, 7, 0, 0]);
   }
@@ -336,6 +336,22 @@ test('the native maximum in 28 and 48 bits, diagnostics, recalibrate, flush', as
   assert.is(hba.execute({ command: ata.ATA_FLUSH_CACHE }), GOOD);
   assert.is(hba.execute({ command: ata.ATA_FLUSH_CACHE_EXT }), GOOD);
   assert.is(hba.disk.counters.flushes, 2);
+});
+
+test('without the LBA bit the native maximum is cylinder, head and sector by default (ATA/ATAPI-5 8.33)', async () => {
+  for (const { sectors, cylinder, head, sector } of [
+    { sectors: 131_072, cylinder: 129, head: 15, sector: 63 },
+    { sectors: 500, cylinder: 0, head: 7, sector: 59 },
+  ]) {
+    const hba = await Hba.create({ diskBytes: sectors * 512 });
+    hba.execute({ command: ata.ATA_INITIALIZE_PARAMETERS, count: 10, device: 3 });
+    assert.is(hba.execute({ command: ata.ATA_READ_NATIVE_MAX, device: 0 }), GOOD);
+    const fis = hba.frame(regs.AHCI_RFIS_REGISTER, 20);
+    assert.equal(
+      [fis[4], fis[5], fis[6], (fis[7] ?? 0) & 15],
+      [sector, cylinder & 0xff, cylinder >> 8, head],
+    );
+  }
 });
 
 test('settings fall back with a COMRESET', async () => {
