@@ -23,6 +23,8 @@ const EXIT_REFUSED = 1;
 const TAKEN = 'OK';
 /** How long devices that are still at work wait for a client before they go on, in ms. */
 const IDLE_MS = 1;
+/** How often a server that ends with its parent looks whether it is there, in ms. */
+const PARENT_MS = 500;
 
 /** A client's connection, whatever it goes over. */
 interface Channel {
@@ -59,6 +61,7 @@ class Server implements QmpHost {
     if (qtest !== null) this.#serveQtest(await connect(qtest));
     for (const monitor of monitors) this.#serveMonitor(await connect(monitor));
     if (this.#open === 0) throw new QtestError('nobody is connected: -qtest and -qmp say to whom to speak');
+    if (this.#line.endsWithParent) this.#watchParent(process.ppid);
     process.on('SIGTERM', () => this.quit());
     process.on('SIGINT', () => this.quit());
   }
@@ -118,6 +121,13 @@ class Server implements QmpHost {
         this.#tellNews();
       });
     }, IDLE_MS);
+  }
+
+  /** A process whose parent ended has another one. */
+  #watchParent(parent: number): void {
+    setInterval(() => {
+      if (process.ppid !== parent) this.quit();
+    }, PARENT_MS).unref();
   }
 
   /** Without clients there is nothing left to do. */

@@ -63,12 +63,16 @@ export interface CommandLine {
   readonly uuid: Uint8Array;
   /** The time at which the machine starts, in seconds since 1970; null: the host's. */
   readonly startSeconds: number | null;
+  /** The server ends with the process that started it. */
+  readonly endsWithParent: boolean;
+  /** The client is made for version 8.0 of QMP's schema or a later one: such clients give -audio. */
+  readonly isRecent: boolean;
   readonly show: 'help' | 'version' | null;
 }
 
 /** Options with a value that make no difference here. */
 const HARMLESS_VALUES = [
-  'D', 'L', 'audio', 'audiodev', 'bios', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit', 'parallel',
+  'D', 'L', 'audiodev', 'bios', 'cpu', 'd', 'display', 'k', 'msg', 'name', 'overcommit', 'parallel',
   'sandbox', 'serial', 'smbios', 'smp', 'trace', 'vnc',
 ] as const; // biome-ignore format: a list
 /** And switches. */
@@ -98,6 +102,8 @@ interface Draft {
   boot: BootOptions;
   uuid: Uint8Array;
   startSeconds: number | null;
+  endsWithParent: boolean;
+  isRecent: boolean;
   show: 'help' | 'version' | null;
   chardevs: Map<string, Endpoint | null>;
   /** Endpoints of monitors: of a character device by its name, or of their own. */
@@ -178,6 +184,10 @@ const WITH_VALUE: Readonly<Record<string, Setter>> = {
   },
   net: setNetwork,
   nic: setNetwork,
+  'run-with': setSurroundings,
+  audio: (draft) => {
+    draft.isRecent = true;
+  },
   ...Object.fromEntries(
     ['hda', 'hdb', 'hdc', 'hdd'].map((name, index): [string, Setter] => [
       name,
@@ -243,6 +253,8 @@ export function readCommandLine(args: readonly string[], operands: string[] | nu
     },
     uuid: new Uint8Array(16),
     startSeconds: null,
+    endsWithParent: false,
+    isRecent: false,
     show: null,
     chardevs: new Map(),
     monitors: [],
@@ -410,6 +422,14 @@ function addGlobal(draft: Draft, value: string): void {
 function setNetwork(draft: Draft, value: string): void {
   if (value !== 'none') throw new QtestError(`-net and -nic ${value}: only none is there`);
   draft.network = false;
+}
+
+function setSurroundings(draft: Draft, value: string): void {
+  for (const [key, setting] of parseOptions(value)) {
+    if (key !== 'exit-with-parent')
+      throw new QtestError(`-run-with ${value}: there is no "${key}"; only exit-with-parent is there`);
+    draft.endsWithParent = toSwitch(setting, `-run-with ${value}: ${key}`);
+  }
 }
 
 function show(what: 'help' | 'version'): (draft: Draft) => void {

@@ -31,6 +31,8 @@ export function serverHelp(name: string): string {
     '  -qtest-log FILE              commands and answers',
     '  -chardev socket,id=ID,path=PATH with -mon chardev=ID,mode=control; -qmp unix:PATH|stdio',
     '  -incoming unix:PATH          takes over the state of another process that migrates there',
+    '  -run-with exit-with-parent=on  ends with the process that started the server',
+    '  -audio none                  marks clients of 8.0 on, whose query-machines has acpi',
     '  -S, -nodefaults, -vga none, -net none, -version, -help',
     '',
     'Taken, and without a meaning here:',

@@ -46,6 +46,7 @@ test('what clients give is understood', () => {
       '-m',
       '2G',
     ],
+    ...['-run-with', 'exit-with-parent=on'],
     ...['-global', 'ide-hd.serial=x.y=z', '--nodefaults', '-incoming', 'unix:/c', '-accel', 'qtest'],
   ]);
   assert.equal(line.qtest, { kind: 'unix', path: '/a', listen: false });
@@ -54,6 +55,7 @@ test('what clients give is understood', () => {
   assert.is(line.machine, 'q35');
   assert.is(line.ramBytes, 2 ** 31);
   assert.is(line.defaults, false);
+  assert.ok(line.endsWithParent);
   assert.equal(line.globals, [{ type: 'ide-hd', property: 'serial', value: 'x.y=z' }]);
 });
 
@@ -75,6 +77,7 @@ const REFUSED: readonly (readonly [args: readonly string[], message: RegExp])[] 
   [['-qtest', 'stdio', '-qmp', 'stdio'], /only one/],
   [['-global', 'nonsense'], /TYPE.property=value/],
   [['-blockdev', '{'], /no JSON/],
+  [['-run-with', 'chroot=/'], /no "chroot"; only exit-with-parent/],
 ];
 
 for (const [args, message] of REFUSED) {

@@ -1,7 +1,13 @@
 // The protocol itself, against the real server.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { read } from '../run/sources.ts';
-import { assert, suite } from '../run/suite.ts';
+import { assert, root, suite } from '../run/suite.ts';
 import { Client, withClient } from './client.ts';
 import { PciDevice, Places } from './pci.ts';
 
@@ -216,3 +222,26 @@ for (const { name, args, lines } of SESSIONS) {
     });
   });
 }
+
+test('with -run-with exit-with-parent=on the server ends with its parent, though clients are there', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'backplane-qtest-'));
+  const path = join(folder, 'qtest');
+  const listener = createServer().listen(path);
+  const server = join(root, 'bin', 'backplane-system-x86_64');
+  const options = '-M none -run-with exit-with-parent=on';
+  const parent = spawn('sh', ['-c', `"${server}" ${options} -qtest "unix:${path}" & read line`], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  try {
+    const [socket] = (await once(listener, 'connection')) as [Socket];
+    socket.write('endianness\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    assert.is(answer.toString(), 'OK little\n');
+    parent.stdin.end();
+    await once(socket, 'close');
+  } finally {
+    parent.kill();
+    listener.close();
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -5,14 +5,23 @@ import { runHuman } from '../hmp.ts';
 import { flattenOptions } from '../options.ts';
 import { After, type Command, flag, type Json, optional, QMP_VERSION, text } from './command.ts';
 
-/** Fields as the schema of version 7.2 has them: clients refuse others. */
-const MACHINES: Json = [
-  machine('none', { cpus: 1 }),
-  machine('pc', { isDefault: true, alias: 'pc-i440fx-7.2' }),
-  machine('q35', { alias: 'pc-q35-7.2' }),
-];
+interface MachineOptions {
+  readonly cpus?: number;
+  readonly isDefault?: boolean;
+  readonly alias?: string;
+}
 
-function machine(name: string, options: { cpus?: number; isDefault?: boolean; alias?: string }): Json {
+/** Fields as the client's schema has them: clients refuse others, and insist on theirs. `acpi` is one from 8.0 on. */
+function machines(isRecent: boolean): Json {
+  const all: readonly (readonly [string, MachineOptions])[] = [
+    ['none', { cpus: 1 }],
+    ['pc', { isDefault: true, alias: 'pc-i440fx-7.2' }],
+    ['q35', { alias: 'pc-q35-7.2' }],
+  ];
+  return all.map(([name, options]) => ({ ...machine(name, options), ...(isRecent ? { acpi: false } : {}) }));
+}
+
+function machine(name: string, options: MachineOptions): { readonly [key: string]: Json } {
   const { cpus = 255, isDefault = false, alias } = options;
   return {
     name,
@@ -34,6 +43,7 @@ const MACHINE_SHAPE = {
   'hotpluggable-cpus': 'bool',
   'numa-mem-supported': 'bool',
   deprecated: 'bool',
+  '*acpi': 'bool',
 } as const;
 
 export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
@@ -44,7 +54,11 @@ export const MACHINE_COMMANDS: Readonly<Record<string, Command>> = {
     run: () => ({ enabled: false, present: false }),
   },
   'query-target': { preconfig: true, returns: { arch: 'str' }, run: () => ({ arch: 'x86_64' }) },
-  'query-machines': { preconfig: true, returns: [MACHINE_SHAPE], run: () => MACHINES },
+  'query-machines': {
+    preconfig: true,
+    returns: [MACHINE_SHAPE],
+    run: ({ system }) => machines(system.line.isRecent),
+  },
   'query-cpus-fast': { returns: ['any'], run: () => [] },
   'query-iothreads': { preconfig: true, returns: ['any'], run: () => [] },
   'query-memory-size-summary': {
