@@ -49,6 +49,8 @@ export class Bus {
   #configAddress = 0;
   /** What a load reads in each byte where nothing is: all ones as on most boards. */
   emptyByte = 0xff;
+  /** Whether an access to a controller's BAR gets there: bridges in front of it decide. Null: there are none. */
+  forwards: ((controller: Controller, kind: BarInfo['kind'], address: number) => boolean) | null = null;
 
   constructor(memory: PhysMem) {
     this.#memory = memory;
@@ -194,7 +196,8 @@ export class Bus {
         if (bar.kind !== kind) continue;
         const base = barBase(controller, bar);
         const at = address - base;
-        if (base !== 0 && at >= 0 && at < bar.bytes)
+        if (base === 0 || at < 0 || at >= bar.bytes) continue;
+        if (this.forwards === null || this.forwards(controller, kind, address))
           return { controller, bar: bar.index, at, bytes: bar.bytes };
       }
     }

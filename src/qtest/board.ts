@@ -4,7 +4,7 @@
 // datasheet, 316972-004.
 
 import type { AccessSize, Controller, Machine } from '../machine/index.ts';
-import { Bridge, type BridgeShape, type PciTarget } from './bridge.ts';
+import { Bridge, type BridgeShape, PciBridge, type PciTarget } from './bridge.ts';
 import type { CommandLine, MachineKind } from './command-line.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
 import { RTC_DATA_PORT, RTC_INDEX_PORT, Rtc, type RtcState } from './rtc.ts';
@@ -83,7 +83,7 @@ const CHIPSETS: Readonly<Record<MachineKind, Chipset>> = {
 
 export interface BoardState {
   readonly configAddress: number;
-  readonly unplugging: number;
+  readonly unplugging: readonly number[];
   readonly firmware: FwCfgState;
   readonly rtc: RtcState;
   readonly bridges: readonly (readonly [devfn: number, registers: readonly number[]])[];
@@ -107,8 +107,10 @@ export class Board {
   readonly firmware: FwCfg;
   readonly rtc: Rtc;
   #configAddress = 0;
-  /** Slots whose devices the host wants back, a bit each. */
-  #unplugging = 0;
+  /** Slots whose devices the host wants back. */
+  readonly #unplugging = new Set<number>();
+  /** The buses behind bridges: each bridge's place. The root is bus 0. */
+  readonly #segments = new Map<number, number>();
 
   /** `startSeconds`: the time at which the machine starts, in seconds since 1970. */
   constructor(machine: Machine, line: CommandLine, startSeconds: number, hooks: BoardHooks) {
@@ -128,7 +130,9 @@ export class Board {
     this.#router = this.#bridges.get(CHIPSETS[kind].routers) ?? null;
   }
 
-  /** What is at a device and function number. */
+  // A function's place is the number of its bus in the order in which buses came, times 256, and its device and function.
+
+  /** What is at a place. */
   functionAt(devfn: number): PciTarget | undefined {
     return this.#functions.get(devfn);
   }
@@ -139,19 +143,43 @@ export class Board {
 
   removeFunction(devfn: number): void {
     this.#functions.delete(devfn);
-    this.#unplugging &= ~(1 << (devfn >> 3));
+    this.#unplugging.delete(devfn >> 3);
+    this.#bridges.delete(devfn);
+    for (const [segment, at] of this.#segments) if (at === devfn) this.#segments.delete(segment);
   }
 
-  /** All of them, by number. */
+  /** Puts a bridge at a place; the number of the bus behind it. */
+  addBridge(devfn: number, bridge: PciBridge): number {
+    const segment = Math.max(0, ...this.#segments.keys()) + 1;
+    this.addFunction(devfn, bridge);
+    this.#bridges.set(devfn, bridge);
+    this.#segments.set(segment, devfn);
+    this.machine.bus.forwards ??= (controller, kind, address) =>
+      this.bridgesTo(devfnOf(this, controller)).every((at) => {
+        const above = this.#bridges.get(at);
+        return above instanceof PciBridge && above.forwards(kind, address);
+      });
+    return segment;
+  }
+
+  /** The places of the bridges in front of a place, the nearest first. */
+  bridgesTo(devfn: number): number[] {
+    const at = this.#segments.get(devfn >> 8);
+    return at === undefined ? [] : [at, ...this.bridgesTo(at)];
+  }
+
+  /** All of them, by place. */
   get functions(): ReadonlyMap<number, PciTarget> {
     return this.#functions;
   }
 
-  /** The machine's line that pin A of a function drives: 16 and up. */
+  /** The machine's line that pin A of a function drives: 16 and up. Bridges turn pins by the device's number (9.1). */
   lineOf(devfn: number): number {
-    const device = devfn >> 3;
-    if (this.kind === 'pc') return FIRST_PCI_LINE + ((device + 3) & 3);
-    return device >= 25 ? FIRST_PCI_LINE : FIRST_PCI_LINE + 4 + (device & 3);
+    const [root = devfn, ...behind] = [devfn, ...this.bridgesTo(devfn)].reverse();
+    const pin = behind.reduce((sum, at) => sum + ((at >> 3) & 31), 0);
+    const device = root >> 3;
+    if (this.kind === 'pc') return FIRST_PCI_LINE + ((device + 3 + pin) & 3);
+    return device >= 25 ? FIRST_PCI_LINE + (pin & 3) : FIRST_PCI_LINE + 4 + ((device + pin) & 3);
   }
 
   /** The inputs of the interrupt controller that are high, a bit each, 0 to 23. */
@@ -271,14 +299,12 @@ export class Board {
 
   /** The host wants the devices in `slot` back: software is told, and lets them go by the eject register. */
   requestUnplug(slot: number): void {
-    this.#unplugging |= 1 << slot;
+    this.#unplugging.add(slot);
   }
 
   /** Slots that software has not let go yet. */
   get unplugging(): readonly number[] {
-    return Array.from({ length: 32 }, (_, slot) => slot).filter(
-      (slot) => (this.#unplugging & (1 << slot)) !== 0,
-    );
+    return [...this.#unplugging];
   }
 
   #isRtc(port: number): boolean {
@@ -290,7 +316,9 @@ export class Board {
   }
 
   #hotplugRead(at: number, size: AccessSize): number {
-    return (at & ~3) === HOTPLUG_DOWN ? (this.#unplugging >>> (8 * (at & 3))) & ones(size) : 0;
+    if ((at & ~3) !== HOTPLUG_DOWN) return 0;
+    const slots = this.unplugging.reduce((bits, slot) => (slot < 32 ? bits | (1 << slot) : bits), 0);
+    return (slots >>> (8 * (at & 3))) & ones(size);
   }
 
   #hotplugWrite(at: number, value: number): void {
@@ -302,8 +330,21 @@ export class Board {
 
   #configTarget(): PciTarget | undefined {
     const address = this.#configAddress;
-    const isBus0 = (address & CONFIG_ENABLE) !== 0 && (address & 0x00ff0000) === 0;
-    return isBus0 ? this.#functions.get((address >>> 8) & 0xff) : undefined;
+    if ((address & CONFIG_ENABLE) === 0) return undefined;
+    const segment = this.#segmentOf((address >>> 16) & 0xff, 0);
+    return segment < 0 ? undefined : this.#functions.get(segment * 256 + ((address >>> 8) & 0xff));
+  }
+
+  /** The bus that software has given `number`, seen from bus `from`; −1: none. */
+  #segmentOf(number: number, from: number): number {
+    if (number === 0) return 0;
+    for (const [segment, at] of this.#segments) {
+      const bridge = this.#bridges.get(at);
+      if (at >> 8 !== from || !(bridge instanceof PciBridge)) continue;
+      if (number === bridge.secondary) return segment;
+      if (number > bridge.secondary && number <= bridge.subordinate) return this.#segmentOf(number, segment);
+    }
+    return -1;
   }
 
   #configRead(port: number, size: AccessSize): number {
@@ -326,7 +367,7 @@ export class Board {
   get state(): BoardState {
     return {
       configAddress: this.#configAddress,
-      unplugging: this.#unplugging,
+      unplugging: this.unplugging,
       firmware: this.firmware.state,
       rtc: this.rtc.state,
       bridges: [...this.#bridges].map(([devfn, bridge]) => [devfn, bridge.state]),
@@ -335,7 +376,8 @@ export class Board {
 
   set state(state: BoardState) {
     this.#configAddress = state.configAddress;
-    this.#unplugging = state.unplugging;
+    this.#unplugging.clear();
+    for (const slot of state.unplugging) this.#unplugging.add(slot);
     this.firmware.state = state.firmware;
     this.rtc.state = state.rtc;
     for (const [devfn, registers] of state.bridges) {

@@ -4,6 +4,7 @@ import type { Controller, Disk, Machine } from '../machine/index.ts';
 import type { Backends } from './backends.ts';
 import { type BlockDrive, type BlockGraph, policyOf } from './block/graph.ts';
 import type { Board } from './board.ts';
+import { PciBridge } from './bridge.ts';
 import type { GlobalProperty, MachineKind } from './command-line.ts';
 import { type BusKind, checkProperties, type DeviceType, deviceType } from './device-types.ts';
 import { QtestError } from './errors.ts';
@@ -13,8 +14,10 @@ import { type Options, toNumber, toSwitch } from './options.ts';
 export interface DeviceBus {
   readonly name: string;
   readonly kind: BusKind;
-  /** Null: that of PCI itself. */
+  /** Null: that of PCI. */
   readonly controller: Controller | null;
+  /** Which bus of PCI it is: 0 the root; −1: none. */
+  readonly segment: number;
   /** The controller's place for its disks, −1: the place is the disk's id on the bus. */
   readonly place: number;
   /** Disks that it takes. */
@@ -30,7 +33,9 @@ export interface Device {
   readonly bus: DeviceBus;
   readonly options: Options;
   readonly controller: Controller | null;
-  /** Device and function number; −1: it is not on PCI. */
+  /** The bus behind it, where it is a bridge; else −1. */
+  readonly segment: number;
+  /** Its place on PCI, as the board counts them; −1: it is not on PCI. */
   readonly devfn: number;
   readonly drive: BlockDrive | null;
   /** Place and unit of a disk. */
@@ -70,9 +75,10 @@ export class DeviceTree {
     if (kind === 'none') return;
     const name = kind === 'pc' ? 'pci.0' : 'pcie.0';
     const hotplug = kind === 'pc';
-    this.buses.push({ name, kind: 'PCI', controller: null, place: -1, units: SLOTS, hotplug });
+    this.buses.push({ name, kind: 'PCI', controller: null, segment: 0, place: -1, units: SLOTS, hotplug });
     const chip = kind === 'pc' ? 'piix3-ide' : 'ich9-ahci';
-    this.#addController(deviceType(chip), new Map(), null, kind === 'pc' ? PC_IDE : Q35_AHCI, 'ide');
+    const root = this.buses[0] as DeviceBus;
+    this.#addController(deviceType(chip), new Map(), null, root, kind === 'pc' ? PC_IDE : Q35_AHCI, 'ide');
   }
 
   /** The device of that id or path. */
@@ -94,8 +100,9 @@ export class DeviceTree {
     const options = this.#withGlobals(type, given);
     const bus = this.#busFor(type, options);
     if (plugged && !bus.hotplug) throw new QtestError(`Bus '${bus.name}' does not support hotplugging`);
+    if (type.bridge !== undefined) return this.#addBridge(type, type.bridge, options, id, bus);
     if (type.controller === undefined) return this.#addDisk(type, options, id, bus);
-    return this.#addController(type, options, id, this.#devfnFor(options), null);
+    return this.#addController(type, options, id, bus, this.#devfnFor(options, bus), null);
   }
 
   /** Adds a disk that a drive has by its interface. */
@@ -128,15 +135,18 @@ export class DeviceTree {
   /** Takes a device and what is on its buses away. */
   remove(device: Device): void {
     const { machine, board } = this.#parts;
-    const buses = this.buses.filter((bus) => bus.controller !== null && bus.controller === device.controller);
+    const buses = this.buses.filter(({ controller, segment }) =>
+      segment >= 0 ? segment === device.segment : controller === device.controller,
+    );
     for (const inner of this.devices.filter((other) => buses.includes(other.bus))) this.remove(inner);
-    if (device.controller === null) {
+    for (const bus of buses) this.buses.splice(this.buses.indexOf(bus), 1);
+    if (device.segment >= 0) board.removeFunction(device.devfn);
+    else if (device.controller === null) {
       const [place, unit] = device.at;
       device.bus.controller?.detachDisk(place, unit);
     } else {
       board.removeFunction(device.devfn);
       machine.removeController(device.controller);
-      for (const bus of buses) this.buses.splice(this.buses.indexOf(bus), 1);
     }
     if (device.drive !== null) this.#parts.graph.release(device.drive);
     this.devices.splice(this.devices.indexOf(device), 1);
@@ -165,14 +175,13 @@ export class DeviceTree {
     type: DeviceType,
     options: Options,
     id: string | null,
+    bus: DeviceBus,
     devfn: number,
     busName: string | null,
   ): Device {
     const { machine, board, backends } = this.#parts;
     const made = type.controller?.(options, backends);
-    const bus = this.buses[0];
-    if (made === undefined || bus === undefined)
-      throw new QtestError(`No 'PCI' bus found for device '${type.name}'`);
+    if (made === undefined) throw new QtestError(`Device '${type.name}' is no controller`);
     const { description, profile } = made;
     if (description.kind === 'piix-ide' && machine.controllers.some(({ kind }) => kind === 'piix-ide'))
       throw new QtestError(`${type.name}: the ports of IDE are taken: there is one already`);
@@ -185,13 +194,24 @@ export class DeviceTree {
       kind: description.kind,
       profile,
       line,
-      slot: this.#machineSlot(devfn >> 3),
+      slot: this.#machineSlot((devfn >> 3) % SLOTS),
     });
     controller.reset('power-on');
     if (disk !== null) controller.attach(disk, 0);
     board.addFunction(devfn, controller);
     const path = busName === null ? this.#path(id) : `/machine/unattached/${type.name}`;
-    const device: Device = { id, type, path, bus, options, controller, devfn, drive, at: [0, 0] };
+    const device: Device = {
+      id,
+      type,
+      path,
+      bus,
+      options,
+      controller,
+      segment: -1,
+      devfn,
+      drive,
+      at: [0, 0],
+    };
     this.#enter(device);
     this.#addBuses(type, controller, busName ?? id);
     return device;
@@ -208,6 +228,7 @@ export class DeviceTree {
         name: `${base}.${i}`,
         kind,
         controller,
+        segment: -1,
         place: kind === 'SCSI' ? -1 : i,
         units: kind === 'SCSI' ? SCSI_TARGETS : count === 2 ? 2 : 1,
         hotplug: kind === 'SCSI',
@@ -224,21 +245,55 @@ export class DeviceTree {
     throw new QtestError('no PCI slot is free');
   }
 
-  #devfnFor(options: Options): number {
-    const { board, takenSlots } = this.#parts;
+  /** A bridge, and the bus behind it, which has the bridge's id for a name. */
+  #addBridge(
+    type: DeviceType,
+    { vendor, device, express }: NonNullable<DeviceType['bridge']>,
+    options: Options,
+    id: string | null,
+    bus: DeviceBus,
+  ): Device {
+    const { board, kind } = this.#parts;
+    if (express && kind !== 'q35') throw new QtestError(`No 'PCIE' bus found for device '${type.name}'`);
+    const devfn = this.#devfnFor(options, bus);
+    const segment = board.addBridge(devfn, new PciBridge(vendor, device));
+    const path = this.#path(id);
+    const hotplug = toSwitch(options.get('hotplug') ?? 'on', `${type.name}: hotplug`);
+    const name = id ?? `pci.${segment}`;
+    this.buses.push({ name, kind: 'PCI', controller: null, segment, place: -1, units: SLOTS, hotplug });
+    const made: Device = {
+      id,
+      type,
+      path,
+      bus,
+      options,
+      controller: null,
+      segment,
+      devfn,
+      drive: null,
+      at: [0, 0],
+    };
+    this.#enter(made);
+    return made;
+  }
+
+  #devfnFor(options: Options, { segment }: DeviceBus): number {
+    const { board } = this.#parts;
+    const takenSlots = segment === 0 ? this.#parts.takenSlots : [];
+    const base = segment * 8 * SLOTS;
     const addr = options.get('addr');
     const isTaken = (slot: number): boolean =>
-      Array.from({ length: 8 }, (_, f) => slot * 8 + f).some((n) => board.functionAt(n));
+      Array.from({ length: 8 }, (_, f) => base + slot * 8 + f).some((n) => board.functionAt(n));
     if (addr === undefined) {
-      for (let slot = 1; slot < SLOTS; slot++)
-        if (!isTaken(slot) && !takenSlots.includes(slot)) return slot * 8;
+      for (let slot = 0; slot < SLOTS; slot++)
+        if (!isTaken(slot) && !takenSlots.includes(slot)) return base + slot * 8;
       throw new QtestError('PCI: no slot is free');
     }
     const match = /^(?:0x)?([\da-f]{1,2})(?:\.([0-7]))?$/i.exec(addr);
     const slot = match === null ? SLOTS : Number.parseInt(match[1] ?? '', 16);
     if (slot >= SLOTS)
       throw new QtestError(`addr is "${addr}"; it must be SLOT or SLOT.FUNCTION, in hexadecimal, up to 1f.7`);
-    const devfn = slot * 8 + Number(match?.[2] ?? 0);
+    const devfn = base + slot * 8 + Number(match?.[2] ?? 0);
     if (board.functionAt(devfn) !== undefined)
       throw new QtestError(`PCI: slot ${slot} function ${devfn & 7} is in use already`);
     return devfn;
@@ -279,6 +334,7 @@ export class DeviceTree {
       bus,
       options,
       controller: null,
+      segment: -1,
       devfn: -1,
       drive,
       at,

@@ -34,6 +34,8 @@ export interface DeviceType {
   ) => { description: ControllerDescription; profile: Profile };
   /** The kind of buses that it has, and how many. */
   readonly buses?: readonly [kind: BusKind, count: number];
+  /** A bridge to another bus, by its ids; `express`: it needs an express bus in front of it. */
+  readonly bridge?: { readonly vendor: number; readonly device: number; readonly express: boolean };
   /** A controller that has its one disk itself. */
   readonly hasDisk?: boolean;
   readonly isCdrom?: boolean;
@@ -43,6 +45,10 @@ export interface DeviceType {
 export const COMMON_PROPERTIES = ['driver', 'id', 'bus'] as const;
 
 const PCI_PROPERTIES = ['addr'];
+const BRIDGE_HARMLESS = [
+  'bus-reserve', 'chassis', 'chassis_nr', 'io-reserve', 'mem-reserve', 'msi', 'port', 'power_controller_present',
+  'pref32-reserve', 'pref64-reserve', 'shpc', 'slot', 'disable-acs',
+]; // biome-ignore format: a list
 const PCI_HARMLESS = ['acpi-index', 'failover_pair_id', 'multifunction', 'rombar', 'romfile', 'romsize'];
 const BLOCK_PROPERTIES = [
   'drive',
@@ -124,6 +130,18 @@ function plain(
   };
 }
 
+function bridge(name: string, vendor: number, device: number, express: boolean): DeviceType {
+  return {
+    name,
+    aliases: [],
+    parent: 'pci-device',
+    bus: 'PCI',
+    properties: [...PCI_PROPERTIES, 'hotplug'],
+    harmless: [...PCI_HARMLESS, ...BRIDGE_HARMLESS],
+    bridge: { vendor, device, express },
+  };
+}
+
 export const DEVICE_TYPES: readonly DeviceType[] = [
   plain('ich9-ahci', ['ahci'], ahci, 'ahci-q35', ['IDE', 6]),
   plain('piix3-ide', [], piixIde, 'piix3-pc', ['IDE', 2]),
@@ -144,6 +162,10 @@ export const DEVICE_TYPES: readonly DeviceType[] = [
   { ...VIRTIO, name: 'virtio-blk-pci', aliases: ['virtio-blk'], controller: virtioController(null) },
   { ...VIRTIO, name: 'virtio-blk-pci-transitional', controller: virtioController(true) },
   { ...VIRTIO, name: 'virtio-blk-pci-non-transitional', controller: virtioController(false) },
+  bridge('pcie-root-port', 0x1b36, 0x000c, true),
+  bridge('ioh3420', 0x8086, 0x3420, true),
+  bridge('pcie-pci-bridge', 0x1b36, 0x000e, true),
+  bridge('pci-bridge', 0x1b36, 0x0001, false),
   { ...IDE_DISK, name: 'ide-hd' },
   { ...IDE_DISK, name: 'ide-cd', isCdrom: true },
   { ...SCSI_DISK, name: 'scsi-hd' },

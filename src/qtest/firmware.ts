@@ -3,6 +3,7 @@
 
 import { PCI_CLASS, PCI_DEVICE, PCI_VENDOR } from '../../assembly/bus/pci-regs.ts';
 import type { Controller } from '../machine/index.ts';
+import type { Board } from './board.ts';
 import type { BootOptions } from './command-line.ts';
 import type { Device, DeviceTree } from './device-tree.ts';
 import { QtestError } from './errors.ts';
@@ -96,12 +97,12 @@ export function writeBootOrder(rtc: Rtc, order: string, boot: BootOptions): void
 }
 
 /** Files of the configuration device. Throws QtestError for an index that two devices have. */
-export function firmwareFiles(tree: DeviceTree, boot: BootOptions): Map<string, Uint8Array> {
+export function firmwareFiles(board: Board, tree: DeviceTree, boot: BootOptions): Map<string, Uint8Array> {
   const order = new Map<number, string>();
   const geometries: string[] = [];
   for (const device of tree.devices) {
     const { options } = device;
-    const path = (): string => firmwarePath(device, tree);
+    const path = (): string => firmwarePath(device, board, tree);
     const index = options.get('bootindex');
     if (index !== undefined && index !== '-1') {
       const at = toNumber(index, `${device.type.name}: bootindex`, 0, 2 ** 31 - 1);
@@ -129,14 +130,15 @@ function lines(texts: readonly string[]): Uint8Array {
 }
 
 /** `/pci@i0cf8/ide@1,1/drive@0/disk@1`: the device as Open Firmware names it. */
-function firmwarePath(device: Device, tree: DeviceTree): string {
+function firmwarePath(device: Device, board: Board, tree: DeviceTree): string {
   const { type, at, bus } = device;
   if (device.controller !== null) {
     const disk = { nvme: '/namespace@1,0' }[type.name] ?? '/disk@0,0';
-    return `${pciPath(device.controller, device.devfn)}${type.hasDisk === true ? disk : ''}`;
+    return `${pciPath(device.controller, device.devfn, board)}${type.hasDisk === true ? disk : ''}`;
   }
   const owner = tree.devices.find(({ controller }) => controller === bus.controller);
-  const base = owner === undefined || bus.controller === null ? '' : pciPath(bus.controller, owner.devfn);
+  const base =
+    owner === undefined || bus.controller === null ? '' : pciPath(bus.controller, owner.devfn, board);
   const [place, unit] = at;
   return type.bus === 'SCSI'
     ? `${base}/channel@0/disk@${place},${unit}`
@@ -146,11 +148,13 @@ function firmwarePath(device: Device, tree: DeviceTree): string {
 /** Names by base class and subclass (PCI Bus Binding to IEEE 1275, 2.5). */
 const CLASS_NAMES: Readonly<Record<number, string>> = { 256: 'scsi', 257: 'ide' };
 
-function pciPath(controller: Controller, devfn: number): string {
+function pciPath(controller: Controller, devfn: number, board: Board): string {
   const hex = (value: number): string => value.toString(16);
   const id = (at: number): string => hex(controller.configRead(at, 2)).padStart(4, '0');
   const name =
     CLASS_NAMES[controller.configRead(PCI_CLASS + 1, 2)] ?? `pci${id(PCI_VENDOR)},${id(PCI_DEVICE)}`;
-  const fn = devfn & 7;
-  return `/pci@i0cf8/${name}@${hex(devfn >> 3)}${fn === 0 ? '' : `,${fn}`}`;
+  const at = (place: number): string =>
+    `@${hex((place >> 3) & 31)}${(place & 7) === 0 ? '' : `,${place & 7}`}`;
+  const bridges = board.bridgesTo(devfn).reverse();
+  return `/pci@i0cf8${bridges.map((place) => `/pci-bridge${at(place)}`).join('')}/${name}${at(devfn)}`;
 }

@@ -1,6 +1,7 @@
 // Option strings such as `if=none,id=d0,file=a,,b.img`: keys and values as the emulators' command lines have them.
 
 import { QtestError } from './errors.ts';
+import { parseLoose } from './qmp/json-stream.ts';
 
 /** Values by key, in the order in which they were given; the last of the same key counts. */
 export type Options = ReadonlyMap<string, string>;
@@ -47,7 +48,7 @@ export function readOptions(text: string, implied: string | null, what: string):
   if (!text.trimStart().startsWith('{')) return parseOptions(text, implied);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseLoose(text);
   } catch (error) {
     throw new QtestError(`${what}: it is no JSON: ${(error as Error).message}`);
   }

@@ -150,7 +150,7 @@ export class System {
       this.machine.memory.regions.find(({ base }) => base === start)?.bytes ?? 0;
     writeSettings(board.rtc, tree, bytesFrom(0), bytesFrom(4 * GIB));
     for (const order of [boot.order, boot.once]) if (order !== null) writeBootOrder(board.rtc, order, boot);
-    board.firmware.setFiles(firmwareFiles(tree, boot));
+    board.firmware.setFiles(firmwareFiles(board, tree, boot));
   }
 
   #wantsCdrom(): boolean {
@@ -270,7 +270,7 @@ export class System {
     for (const slot of this.board.unplugging) this.#eject(slot);
     const { boot } = this.line;
     writeBootOrder(this.board.rtc, boot.order, boot);
-    this.board.firmware.setFiles(firmwareFiles(this.tree, boot));
+    this.board.firmware.setFiles(firmwareFiles(this.board, this.tree, boot));
     this.#sample();
     this.listener.event('RESET', { guest: byGuest, reason });
   }

@@ -1,85 +1,13 @@
 // What firmware finds: the clock and its settings, the order of booting, geometries, the configuration device.
 
-import { loadModule } from '../../src/machine/index.ts';
-import { readCommandLine } from '../../src/qtest/command-line.ts';
 import { packState, unpackState } from '../../src/qtest/migration.ts';
-import { QtestSession } from '../../src/qtest/protocol.ts';
-import { System } from '../../src/qtest/system.ts';
 import { assert, suite } from '../run/suite.ts';
+import { Board } from './board.ts';
 import { Images } from './images.ts';
 
 const test = suite('qtest firmware');
 const images = new Images();
 test.after(() => images.remove());
-let module: WebAssembly.Module | undefined;
-
-/** A machine in this process, and the protocol in front of it. */
-class Board {
-  readonly system: System;
-  readonly session: QtestSession;
-  interrupts = '';
-
-  constructor(system: System) {
-    this.system = system;
-    this.session = new QtestSession(system);
-    system.listener = {
-      interrupt: (input, raised) => {
-        this.interrupts += `${raised ? '+' : '-'}${input}`;
-      },
-      event: () => {},
-    };
-  }
-
-  static async start(line: string): Promise<Board> {
-    module ??= await loadModule();
-    const args = line.split(' ').filter((word) => word !== '');
-    return new Board(await System.create(readCommandLine(args), { readText: () => '', module }));
-  }
-
-  do(command: string): string {
-    const answer = this.session.execute(command).trim();
-    assert.ok(answer.startsWith('OK'), `${command}: ${answer}`);
-    return answer.slice(3);
-  }
-
-  get(at: number): number {
-    this.do(`outb 0x70 ${at}`);
-    return Number(this.do('inb 0x71'));
-  }
-
-  put(at: number, value: number): void {
-    this.do(`outb 0x70 ${at}`);
-    this.do(`outb 0x71 ${value}`);
-  }
-
-  bytes(at: number, count: number): number[] {
-    return Array.from({ length: count }, (_, i) => this.get(at + i));
-  }
-
-  /** An item of the configuration device. */
-  item(number: number, bytes: number): Buffer {
-    this.do(`outw 0x510 ${number}`);
-    return Buffer.from(Array.from({ length: bytes }, () => Number(this.do('inb 0x511'))));
-  }
-
-  /** Its files: what each holds. */
-  files(): Map<string, Buffer> {
-    const count = this.item(0x19, 4).readUInt32BE(0);
-    const list = this.item(0x19, 4 + 64 * count).subarray(4);
-    return new Map(
-      Array.from({ length: count }, (_, i) => {
-        const entry = list.subarray(64 * i, 64 * i + 64);
-        const name = entry.toString('latin1', 8).replace(/\0.*$/s, '');
-        return [name, this.item(entry.readUInt16BE(4), entry.readUInt32BE(0))] as const;
-      }),
-    );
-  }
-
-  lines(file: string): string[] {
-    const text = this.files().get(file)?.toString('latin1') ?? '';
-    return text.replace(/\0$/, '').split('\n');
-  }
-}
 
 const TIME = '-rtc base=2006-06-17T16:01:21';
 
