@@ -7,6 +7,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { MachineError } from '../machine/index.ts';
 import { MediumError } from '../media/index.ts';
 import { type CommandLine, type Endpoint, readCommandLine } from '../qtest/command-line.ts';
+import { isTypeName } from '../qtest/device-types.ts';
 import { QtestError } from '../qtest/errors.ts';
 import { serverHelp } from '../qtest/help.ts';
 import { packState, unpackState } from '../qtest/migration.ts';
@@ -58,12 +59,22 @@ class Server implements QmpHost {
   async start(): Promise<void> {
     const { qtest, monitors, incoming } = this.#line;
     if (incoming !== null && incoming !== 'defer') this.listenIncoming(incoming);
+    this.#openLog();
     if (qtest !== null) this.#serveQtest(await connect(qtest));
     for (const monitor of monitors) this.#serveMonitor(await connect(monitor));
     if (this.#open === 0) throw new QtestError('nobody is connected: -qtest and -qmp say to whom to speak');
     if (this.#line.endsWithParent) this.#watchParent(process.ppid);
     process.on('SIGTERM', () => this.quit());
     process.on('SIGINT', () => this.quit());
+  }
+
+  #openLog(): void {
+    const { log } = this.#line;
+    try {
+      if (log !== null) appendFileSync(log, '');
+    } catch (error) {
+      throw new QtestError(`-qtest-log ${log}: it cannot be written: ${(error as Error).message}`);
+    }
   }
 
   quit(): void {
@@ -225,7 +236,11 @@ function connect(endpoint: Endpoint): Promise<Channel> {
   if (endpoint.kind === 'stdio') return Promise.resolve(stdio());
   const { path, listen } = endpoint;
   return new Promise((resolve, reject) => {
-    const refuse = (error: Error): void => reject(new QtestError(`${path}: ${error.message}`));
+    const refuse = ({ code, message }: NodeJS.ErrnoException): void => {
+      const isAlone = code === 'ENOENT' || code === 'ECONNREFUSED';
+      const hint = `nobody listens there; start who does first, or write unix:${path},server=on`;
+      reject(new QtestError(`unix:${path}: ${isAlone && !listen ? hint : message}`));
+    };
     if (listen) {
       const server = createServer((socket) => {
         server.close();
@@ -310,6 +325,11 @@ async function main(): Promise<void> {
       readText: (path) => readFile(path, 'utf8'),
       startSeconds: Math.floor(Date.now() / 1000),
     });
+    for (const { type, property } of line.globals)
+      if (!isTypeName(type))
+        process.stderr.write(
+          `${NAME}: -global ${type}.${property} changes nothing: there is no device ${type}\n`,
+        );
     await new Server(system, line).start();
   }
 }

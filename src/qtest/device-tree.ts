@@ -405,7 +405,8 @@ export class DeviceTree {
       drive.disk = machine.addDrive(node === null ? common : { ...common, medium: node });
       return drive.disk;
     }
-    if (node === null) throw new QtestError('Device needs media, but drive is empty');
+    if (node === null)
+      throw new QtestError('Device needs media, but drive is empty: give it file=, or media=cdrom');
     const sector = toNumber(text('logical_block_size') ?? '512', 'logical_block_size', 512, 4096);
     if (sector !== 512 && sector !== 4096)
       throw new QtestError(`logical_block_size is ${sector}; there are 512 and 4096`);

@@ -13,7 +13,7 @@ import {
 } from '../controllers/index.ts';
 import type { Backends } from './backends.ts';
 import { QtestError } from './errors.ts';
-import { type Options, toNumber, toSwitch } from './options.ts';
+import { near, type Options, toNumber, toSwitch } from './options.ts';
 
 export type BusKind = 'PCI' | 'IDE' | 'SCSI';
 
@@ -184,8 +184,20 @@ export const ABSTRACT_TYPES: Readonly<Record<string, string>> = {
 /** The type of that name or alias. Throws QtestError. */
 export function deviceType(name: string): DeviceType {
   const type = DEVICE_TYPES.find((candidate) => candidate.name === name || candidate.aliases.includes(name));
-  if (type === undefined) throw new QtestError(`'${name}' is not a valid device model name`);
+  if (type === undefined) {
+    const names = DEVICE_TYPES.flatMap((known) => [known.name, ...known.aliases]);
+    throw new QtestError(
+      `'${name}' is not a valid device model name${near(name, names) || `; there are ${names.join(', ')}`}`,
+    );
+  }
   return type;
+}
+
+/** Whether a -global for `name` can mean a device: its type, an alias, or what the type is a case of. */
+export function isTypeName(name: string): boolean {
+  return DEVICE_TYPES.some(
+    (type) => type.name === name || type.parent === name || type.aliases.includes(name),
+  );
 }
 
 /** Throws QtestError for an option that the type does not have. */
@@ -193,7 +205,7 @@ export function checkProperties(type: DeviceType, options: Options): void {
   for (const key of options.keys()) {
     const known: readonly string[] = [...COMMON_PROPERTIES, ...type.properties, ...type.harmless];
     if (!known.includes(key) && !key.startsWith('x-'))
-      throw new QtestError(`Property '${type.name}.${key}' not found`);
+      throw new QtestError(`Property '${type.name}.${key}' not found${near(key, known)}`);
   }
 }
 

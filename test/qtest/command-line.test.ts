@@ -89,9 +89,14 @@ for (const [args, message] of REFUSED) {
 /** The same for what is only seen when the machine is made. */
 const IMPOSSIBLE: readonly (readonly [args: readonly string[], message: RegExp])[] = [
   [['-m', '8G'], /at most .*3584 MiB/],
-  [['-device', 'frob'], /'frob' is not a valid device model name/],
+  [['-device', 'frob'], /'frob' is not a valid device model name; there are ich9-ahci, ahci, .*scsi-cd/],
+  [['-device', 'nvm'], /'nvm' is not a valid device model name \(did you mean "nvme"\?\)/],
+  [['-device', 'nvme,seri=1'], /'nvme.seri' not found \(did you mean "serial"\?\)/],
+  [['-drive', 'fil=x'], /-drive ide0-hd0: there is no option "fil" .*did you mean "file"/],
+  [['-drive', 'if=none,id=d,fil=x'], /-drive d: there is no option "fil"/],
+  [['-drive', 'if=ide,id=d'], /drive is empty: give it file=/],
   [['-device', 'nvme,frob=1'], /Property 'nvme.frob' not found/],
-  [['-device', 'nvme,drive=d'], /'drive' can't find value 'd'/],
+  [['-device', 'nvme,drive=d'], /'drive' can't find value 'd'; give it by -drive id=d/],
   [['-device', 'virtio-blk-pci'], /drive property not set/],
   [['-device', 'lsi53c895a,addr=20'], /addr is "20"/],
   [['-device', 'lsi53c895a,addr=1.1'], /slot 1 function 1 is in use/],
@@ -227,6 +232,17 @@ test('the program says what it can, its version, and what it cannot by name', ()
   const refused = run('-frob');
   assert.is(refused.status, 1);
   assert.is(refused.stderr, 'backplane-system-x86_64: there is no option -frob\n');
+  assert.match(
+    run('-qtest', 'unix:/no/such').stderr,
+    /unix:\/no\/such: nobody listens there; .* write unix:\/no\/such,server=on/,
+  );
+  assert.match(
+    run('-qtest', 'stdio', '-qtest-log', '/no/such/log').stderr,
+    /-qtest-log .* cannot be written/,
+  );
+  const unused = run('-qtest', 'stdio', '-global', 'nvmi.serial=1', '-global', 'nvme.serial=1');
+  assert.match(unused.stderr, /^.*: -global nvmi.serial changes nothing: there is no device nvmi\n$/);
+  assert.is(unused.status, 0);
   assert.match(run('-M', 'pc').stderr, /nobody is connected/);
 });
 

@@ -5,7 +5,7 @@ import { MediumError } from '../../media/index.ts';
 import { QtestError } from '../errors.ts';
 import { type Options, toNumber, toSwitch } from '../options.ts';
 import { BlockNode, checkBytes } from './node.ts';
-import { type NodeSpec, type ReadText, specOf } from './spec.ts';
+import { checkKeys, type NodeSpec, type ReadText, specOf } from './spec.ts';
 
 /** Where a drive goes by itself; `none`: where a device asks for it. */
 export type DriveInterface = 'none' | 'ide' | 'virtio';
@@ -136,7 +136,10 @@ export class BlockGraph {
       return found;
     }
     const node = this.nodes.get(name);
-    if (node === undefined) throw new QtestError(`Property 'drive' can't find value '${name}'`);
+    if (node === undefined)
+      throw new QtestError(
+        `Property 'drive' can't find value '${name}'; give it by -drive id=${name},if=none,file=… or -blockdev`,
+      );
     const drives = this.drives.filter((drive) => drive.node === node);
     if (drives.some(({ device }) => device !== null))
       throw new QtestError(`Node '${name}' is already in use`);
@@ -227,7 +230,10 @@ export class BlockGraph {
   ): Promise<BlockNode | null> {
     const image = new Map([...options].filter(([key]) => !PLACE_KEYS.some((name) => name === key)));
     const names = [...image.keys()].some((key) => /^(file|driver|filename)(\.|$)/.test(key));
-    if (!names) return null;
+    if (!names) {
+      checkKeys(image, what);
+      return null;
+    }
     if (readOnly) image.set('read-only', 'on');
     return openChecked(await this.#specOf(image, what, snapshot, false));
   }

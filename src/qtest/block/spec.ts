@@ -3,7 +3,7 @@
 
 import type { ImageFormat } from '../../media/index.ts';
 import { QtestError } from '../errors.ts';
-import { flattenOptions, type Options, toNumber, toSize, toSwitch } from '../options.ts';
+import { flattenOptions, near, type Options, toNumber, toSize, toSwitch } from '../options.ts';
 import { type DebugRules, debugRulesOf, parseDebugRules } from './blkdebug.ts';
 
 export interface NodeSpec {
@@ -187,7 +187,8 @@ async function debugRules(options: Options, what: string, context: SpecOptions):
   return parseDebugRules(text, config);
 }
 
-function checkKeys(options: Options, what: string): void {
+/** Throws QtestError for an option that no driver has. */
+export function checkKeys(options: Options, what: string): void {
   for (const [key, value] of options) {
     const isChild = /^(file|image|inject-error|set-state|cache|throttling|pass-discard-[a-z]+)(\.|$)/.test(
       key,
@@ -198,7 +199,8 @@ function checkKeys(options: Options, what: string): void {
       HARMLESS.some((name) => name === key)
     )
       continue;
-    throw new QtestError(`${what}: there is no option "${key}" (it is "${value}")`);
+    const known = [...HARMLESS, 'file', 'filename', 'config', 'image', 'throttle-group'];
+    throw new QtestError(`${what}: there is no option "${key}" (it is "${value}")${near(key, known)}`);
   }
   const latency = options.get('latency-ns');
   if (latency !== undefined) toNumber(latency, `${what}: latency-ns`, 0, 2 ** 53 - 1);
