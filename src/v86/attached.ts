@@ -195,6 +195,9 @@ export class Attached implements Guest {
 
   restore(bytes: Uint8Array): void {
     this.#controller.restore(bytes);
+  }
+
+  restored(): void {
     this.#zero = null;
     if (this.pciId >= 0) this.#placeBars();
   }

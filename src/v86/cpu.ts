@@ -64,6 +64,10 @@ export interface V86Cpu {
   /** `now` in ms; returns in how many ms it wants to be called again at the latest. */
   run_hardware_timers(acpi: number, now: number): number;
   stop_idling(): void;
+  /** Puts the time-stamp counter, in ns, into `current_tsc`: low half, high half. */
+  store_current_tsc(): void;
+  readonly current_tsc: Uint32Array;
+  set_tsc(low: number, high: number): void;
   reboot_internal(): void;
   get_state(): unknown[];
   set_state(state: unknown[]): void;

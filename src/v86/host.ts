@@ -2,6 +2,7 @@
 // configuration space, time, resets and saved states.
 
 import { EmbedError } from '../embed/index.ts';
+import { SnapshotError } from '../machine/index.ts';
 import { currentView, type V86Cpu } from './cpu.ts';
 import { Interrupts } from './interrupts.ts';
 import { MemoryMap } from './memory-map.ts';
@@ -18,12 +19,18 @@ export interface Guest {
   tick(now: number): number;
   reset(): void;
   save(): Uint8Array;
+  /** Changes nothing where it throws: `bytes` are another controller's. */
   restore(bytes: Uint8Array): void;
+  /** The machine around it has been restored, too. */
+  restored(): void;
 }
 
 /** Where our part of a saved state is in v86's list, which ends far below. */
 const STATE_AT = 200;
 const STATE_NAME = 'backplane';
+/** Where v86 keeps its time-stamp counter in that list, and by how many ns it may be off. */
+const COUNTER_AT = 43;
+const COUNTER_SLACK = 100_000_000n;
 /** v86's machine keeps its host here, so that two controllers share one. */
 const HOST = Symbol.for('backplane.v86');
 
@@ -128,10 +135,36 @@ export class Host {
             `the state was saved without ${guest.key}; it has ${[...controllers.keys()].join(', ') || 'no controller'}`,
           );
       }
+      this.#restoreGuests(controllers);
       withAllBars(cpu, () => setState(state));
+      setCounter(cpu, state[COUNTER_AT]);
       this.interrupts.restore(asserted);
-      for (const guest of this.#guests) guest.restore(controllers.get(guest.key) as Uint8Array);
+      for (const guest of this.#guests) guest.restored();
     };
+  }
+
+  /** All of them or, where one cannot be, none. */
+  #restoreGuests(controllers: ReadonlyMap<string, Uint8Array>): void {
+    const undo: (() => void)[] = [];
+    try {
+      for (const guest of this.#guests) {
+        const before = guest === this.#guests.at(-1) ? null : guest.save();
+        restoreGuest(guest, controllers.get(guest.key) as Uint8Array);
+        if (before !== null) undo.push(() => guest.restore(before));
+      }
+    } catch (error) {
+      for (const back of undo) back();
+      throw error;
+    }
+  }
+}
+
+function restoreGuest(guest: Guest, bytes: Uint8Array): void {
+  try {
+    guest.restore(bytes);
+  } catch (error) {
+    if (error instanceof SnapshotError) throw new EmbedError(`${guest.key}: ${error.message}`);
+    throw error;
   }
 }
 
@@ -165,4 +198,27 @@ function withAllBars({ devices: { pci } }: V86Cpu, work: () => void): void {
   } finally {
     for (const { bars, i } of filled) bars[i] = undefined;
   }
+}
+
+/**
+ * v86 sets its time-stamp counter by what it shows, which is right the first time only: afterwards the guest's clock
+ * would jump, and commands time out. Where it is off, it is set by what it counts.
+ */
+function setCounter(cpu: V86Cpu, saved: unknown): void {
+  if (!(saved instanceof Uint32Array)) return;
+  const right = joined(saved);
+  const set = (value: bigint): void => cpu.set_tsc(Number(value & 0xffffffffn), Number(value >> 32n));
+  const before = counterOf(cpu);
+  set(right);
+  const off = BigInt.asIntN(64, counterOf(cpu) - right);
+  if (off < -COUNTER_SLACK || off > COUNTER_SLACK) set(BigInt.asUintN(64, 2n * right - before));
+}
+
+function counterOf(cpu: V86Cpu): bigint {
+  cpu.store_current_tsc();
+  return joined(cpu.current_tsc);
+}
+
+function joined([low = 0, high = 0]: Uint32Array): bigint {
+  return (BigInt(high) << 32n) | BigInt(low);
 }

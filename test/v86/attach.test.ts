@@ -206,6 +206,45 @@ test('v86’s saved state has the controller, its registers and its disk', async
   assert.is(message, 'the state was saved without nvme in slot 8; it has ahci in slot 8');
 });
 
+test('a restored machine’s time-stamp counter goes on where it was, however often', async () => {
+  const machine = await IdleMachine.create();
+  const { cpu, emulator } = machine;
+  await machine.attach({ controller: 'ahci' });
+  const minute = 60e9;
+  const hours = (): number => {
+    cpu.store_current_tsc();
+    const [low = 0, high = 0] = cpu.current_tsc;
+    return Math.floor((high * 2 ** 32 + low) / (60 * minute));
+  };
+  cpu.set_tsc(0, 0x10000); // 78 hours
+  const saved = hours();
+  assert.ok(saved > 70);
+  const state = await emulator.save_state();
+  for (let i = 0; i < 3; i++) {
+    cpu.set_tsc(0, 0);
+    await emulator.restore_state(state);
+    assert.is(hours(), saved);
+  }
+});
+
+test('a state in which one controller does not fit changes none', async () => {
+  const make = async (profile: string): Promise<IdleMachine> => {
+    const machine = await IdleMachine.create();
+    await machine.attach({ controller: 'nvme' });
+    await machine.attach({ controller: 'ahci', slot: 9, profile });
+    machine.configWrite(SLOT, LINE, 1, profile === 'ahci' ? 10 : 11);
+    return machine;
+  };
+  const state = await (await make('ahci')).emulator.save_state();
+  const other = await make('ahci-26lines');
+  const message = await other.emulator.restore_state(state).then(
+    () => '',
+    (error: Error) => error.message,
+  );
+  assert.match(message, /^ahci in slot 9: .*ahci-26lines/);
+  assert.is(other.configRead(SLOT, LINE) & 0xff, 11);
+});
+
 test('what cannot be attached is named: slot, profile, medium, kind, v86’s own disk, a machine that runs', async () => {
   const machine = await IdleMachine.create(true);
   assert.is(
