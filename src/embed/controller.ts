@@ -3,13 +3,14 @@
 // embedder and what is a guest's.
 
 import {
+  CONTROLLERS,
   type ControllerDescription,
   findController,
   findProfile,
   type PortRange,
   type Profile,
 } from '../controllers/index.ts';
-import type { Finding } from '../guard/index.ts';
+import type { Access, Finding } from '../guard/index.ts';
 import {
   type AccessSize,
   type BarInfo,
@@ -28,12 +29,15 @@ import { moduleOf } from './wasm.ts';
 
 const BUDGET = 1_000_000;
 const TWO_32 = 2 ** 32;
+const ACCESSES: readonly Access[] = ['read', 'write', 'both'];
+const RESETS: readonly ResetKind[] = ['power-on', 'bus', 'function'];
 
 /**
  * Makes a controller for somebody else's machine: as after power-on, its BARs unplaced, bus mastering off. Throws
  * EmbedError, MachineError or the medium's error where the options make no sense.
  */
 export async function createController(options: EmbedOptions): Promise<EmbeddedController> {
+  checkOptions(options);
   const { description, profile } = boardOf(options);
   const media = mediaOf(options.media);
   const guard = options.guard ?? true;
@@ -49,15 +53,41 @@ export async function createController(options: EmbedOptions): Promise<EmbeddedC
   return new Embedded(machine, controller, disks, options);
 }
 
+function checkOptions(options: EmbedOptions): void {
+  if (typeof options !== 'object' || options === null)
+    throw new EmbedError('createController() wants at least { kind, media, dma }');
+  for (const name of ['irq', 'msi', 'onNotice', 'onMedia'] as const) {
+    const given: unknown = options[name];
+    if (given !== undefined && typeof given !== 'function')
+      throw new EmbedError(`${name} is no function, but ${typeof given}`);
+  }
+  const { diskBytes = 0 } = options;
+  if (!(Number.isSafeInteger(diskBytes) && diskBytes >= 0))
+    throw new EmbedError(`diskBytes is ${diskBytes}; it must be a whole number of bytes, 0 or more`);
+}
+
+function checkMapping(address: number, bytes: number, access: Access): void {
+  if (!(Number.isSafeInteger(address + bytes) && address >= 0 && bytes >= 0 && bytes < TWO_32))
+    throw new EmbedError(`guard.map(): ${bytes} bytes at ${address} are no addresses below 2^53`);
+  if (!ACCESSES.includes(access))
+    throw new EmbedError(`guard.map(): access is "${access}"; it must be ${ACCESSES.join(' or ')}`);
+}
+
 function boardOf({ kind, profile }: EmbedOptions): { description: ControllerDescription; profile: Profile } {
   const description = findController(kind);
   if (description === undefined) {
     const other = findProfile(kind);
-    const hint = other === undefined ? '' : `; it is a profile of ${other.description.kind}`;
-    throw new EmbedError(`no controller is called "${kind}"${hint}`);
+    const kinds = CONTROLLERS.map((known) => known.kind).join(', ');
+    const hint = other === undefined ? `there are ${kinds}` : `it is a profile of ${other.description.kind}`;
+    throw new EmbedError(`no controller is called "${kind}"; ${hint}`);
   }
   const names = description.profiles.map(({ name }) => name);
-  if (typeof profile === 'object') return { description, profile };
+  if (typeof profile === 'object') {
+    const given = profile as Partial<Profile> | null;
+    if (typeof given?.addressBits === 'number' && typeof given.parameters === 'object')
+      return { description, profile };
+    throw new EmbedError(`profile must be one of ${names.join(', ')}, or have addressBits and parameters`);
+  }
   const found = description.profiles.find(({ name }) => name === (profile ?? names[0]));
   if (found === undefined)
     throw new EmbedError(`${kind} has no profile "${profile}"; it has ${names.join(', ')}`);
@@ -102,8 +132,10 @@ class Embedded implements EmbeddedController {
     this.#bytes = bytes;
     this.#lineMask = 2 ** controller.lines.length - 1;
     this.guard = {
-      map: (address, length, access, where = '') =>
-        machine.guard.map(controller, address, length, access, 'guard.map', where),
+      map: (address, length, access, where = '') => {
+        checkMapping(address, length, access);
+        return machine.guard.map(controller, address, length, access, 'guard.map', where);
+      },
       unmap: (handle) => machine.guard.unmap(handle),
       findings: (): readonly Finding[] => machine.guard.findings(),
     };
@@ -305,6 +337,8 @@ class Embedded implements EmbeddedController {
   // Life.
 
   reset(kind: ResetKind = 'power-on'): void {
+    if (!RESETS.includes(kind))
+      throw new EmbedError(`no reset is called "${kind}"; there are ${RESETS.join(', ')}`);
     this.controller.reset(kind);
     this.poll();
   }
@@ -318,6 +352,7 @@ class Embedded implements EmbeddedController {
   }
 
   restore(bytes: Uint8Array): void {
+    if (!(bytes instanceof Uint8Array)) throw new EmbedError('restore() wants the bytes that save() gave');
     this.#machine.restore(Snapshot.fromBytes(bytes));
     this.#target = this.now();
     this.#dropped = 0;

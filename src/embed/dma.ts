@@ -22,11 +22,13 @@ export function memoryOf(dma: Dma): ExternalMemory {
 }
 
 function isCallbacks(dma: Dma): dma is CallbackDma {
-  return typeof dma === 'object' && dma !== null && 'read' in dma && 'write' in dma && 'regions' in dma;
+  if (!(typeof dma === 'object' && dma !== null && 'read' in dma && 'write' in dma)) return false;
+  return 'regions' in dma && typeof dma.read === 'function' && typeof dma.write === 'function';
 }
 
 /** A region, cut into pieces that the module takes. */
 function piecesOf<R extends DmaRegion>(regions: readonly R[]): R[] {
+  if (!Array.isArray(regions)) throw new EmbedError('dma.regions must be a list of { base, bytes }');
   let end = 0;
   const pieces: R[] = [];
   for (const region of regions) {
@@ -79,6 +81,10 @@ class ArrayMemory implements ExternalMemory {
     this.#bytes = this.#ask();
     this.#words = wordsOf(this.#bytes);
     const whole = this.#bytes.length - (this.#bytes.length % PAGE);
+    if (whole === 0 && dma.regions === undefined)
+      throw new EmbedError(
+        `dma: the memory has ${this.#bytes.length} bytes; a controller needs a page, 4096`,
+      );
     const regions = dma.regions ?? [{ base: 0, bytes: whole }];
     this.regions = piecesOf<Required<ArrayRegion>>(regions.map((r) => ({ ...r, at: r.at ?? r.base })));
     for (const { at } of this.regions) {

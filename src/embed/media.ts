@@ -20,25 +20,37 @@ export interface PlacedDisk {
 export function mediaOf(media: EmbedOptions['media']): readonly MediaOptions[] {
   if (media === undefined || media === null)
     throw new EmbedError('media is missing: give a disk, several, or [] for a controller without any');
-  const list = Array.isArray(media) ? (media as readonly (Medium | Uint8Array | MediaOptions)[]) : [media];
+  const list: readonly unknown[] = Array.isArray(media) ? media : [media];
   return list.map((entry, i) => {
-    const options = optionsOf(entry as Medium | Uint8Array | MediaOptions);
+    const options = optionsOf(entry, i);
     const isEmpty =
       options.medium === undefined && options.bytes === undefined && options.content === undefined;
     if (isEmpty && options.drive !== true)
       throw new EmbedError(
         `media[${i}] has neither medium, bytes nor content: one of them says what the disk holds`,
       );
-    return {
-      ...options,
-      ...(options.content === undefined ? {} : { bytes: options.bytes ?? options.content.length }),
-    };
+    return withContent(options, i);
   });
 }
 
-function optionsOf(entry: Medium | Uint8Array | MediaOptions): MediaOptions {
+function optionsOf(entry: unknown, i: number): MediaOptions {
   if (entry instanceof Uint8Array) return { content: entry };
-  return 'sync' in entry ? { medium: entry } : entry;
+  if (entry instanceof Promise)
+    throw new EmbedError(`media[${i}] is a promise: await it, as in media: await openImage(path)`);
+  if (typeof entry === 'string')
+    throw new EmbedError(`media[${i}] is "${entry}": a path is opened first, with await openImage(path)`);
+  if (typeof entry !== 'object' || entry === null)
+    throw new EmbedError(`media[${i}] is ${entry}; it must be a medium, bytes, or options of a disk`);
+  return 'sync' in entry ? { medium: entry as Medium } : (entry as MediaOptions);
+}
+
+function withContent(options: MediaOptions, i: number): MediaOptions {
+  const { content, bytes } = options;
+  if (content === undefined) return options;
+  if (!(content instanceof Uint8Array)) throw new EmbedError(`media[${i}]: content must be a Uint8Array`);
+  if (bytes !== undefined && bytes < content.length)
+    throw new EmbedError(`media[${i}]: the content has ${content.length} bytes, the disk only ${bytes}`);
+  return { ...options, bytes: bytes ?? content.length };
 }
 
 /** Bytes of the module's memory that the disks take. */

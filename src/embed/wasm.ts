@@ -6,6 +6,15 @@ import type { EmbedOptions } from './types.ts';
 
 /** Compiles the module, unless it is compiled. Throws EmbedError where nothing sensible was given. */
 export async function moduleOf(wasm: EmbedOptions['wasm']): Promise<WebAssembly.Module> {
+  try {
+    return await compiled(wasm);
+  } catch (error) {
+    if (wasm === undefined || error instanceof EmbedError || !(error instanceof Error)) throw error;
+    throw new EmbedError(`wasm is not the hardware's module: ${error.message}`);
+  }
+}
+
+async function compiled(wasm: EmbedOptions['wasm']): Promise<WebAssembly.Module> {
   if (wasm === undefined) return loadModule();
   if (wasm instanceof WebAssembly.Module) return wasm;
   if (wasm instanceof URL) return loadModule('release', wasm);

@@ -62,6 +62,7 @@ const TWO_32 = 2 ** 32;
 
 /** Adds an entry to the plan in `buffer`. */
 export function writeFault(buffer: ArrayBuffer, fault: Fault): void {
+  if (fault.disk === undefined) throw new MachineError('fault.disk is missing: it says which disk fails');
   const u32 = new Uint32Array(buffer);
   const count = u32[AT_FAULT_COUNT >>> 2] as number;
   if (count === FAULT_MAX) throw new MachineError(`the fault plan is full: it holds ${FAULT_MAX} entries`);

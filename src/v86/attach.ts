@@ -68,6 +68,8 @@ export async function attach(emulator: V86Emulator, options: AttachOptions): Pro
 }
 
 function readyCpu(emulator: V86Emulator): Promise<V86Cpu> {
+  if (typeof (emulator as Partial<V86Emulator> | null)?.add_listener !== 'function')
+    throw new EmbedError('attach() wants an emulator: what `new V86(…)` of the package v86 makes');
   return new Promise((resolve) => {
     const cpu = cpuOf(emulator);
     if (cpu !== null) resolve(cpu);
