@@ -1,13 +1,13 @@
 // `npm run guest`: Debian's stock kernel with its own drivers on each of the controllers, in v86.
 
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import { findProfile } from '../../src/controllers/index.ts';
 import { type GuestFiles, MEMORY_BYTES, readGuestFiles } from './guest.ts';
 import { GUEST_DISKS, type GuestDisk, V86_IDE } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { runNarrow } from './narrow.ts';
-import { GuestUnavailable, type Release, type Unpacked, unpackedPackages } from './packages.ts';
+import { type GuestOptions, guestOptions, Usage } from './options.ts';
+import { GuestUnavailable, type Unpacked, unpackedPackages } from './packages.ts';
 import { type GuestResult, READERS, runGuest, type StepResult } from './run.ts';
 
 const HELP = `Example:
@@ -18,6 +18,7 @@ Boots Debian's i386 kernel in v86 with each of the controllers (default: all six
 probe, partition, format, copy, verify, meet media errors and reboot. What is downloaded stays in .cache/guest/.
 
   --json            one array on stdout: [{ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }]
+  --nbd             all of them, not virtio-blk alone, with the disk on an NBD server that goes away for a while
   --no-speed        without the comparison with v86's own IDE
   --profile NAME    another profile of the one controller that is named; of one with too few address lines for
                     the guest's memory (ahci-26lines, nvme-26lines) the guard's findings are shown
@@ -28,71 +29,27 @@ probe, partition, format, copy, verify, meet media errors and reboot. What is do
 Controllers: ${GUEST_DISKS.map(({ controller }) => controller).join(' ')}
 `;
 
-class Usage extends Error {}
-
-const RELEASES: readonly Release[] = ['bookworm', 'bullseye'];
-
-function parse() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        json: { type: 'boolean', default: false },
-        verbose: { type: 'boolean', default: false },
-        'no-speed': { type: 'boolean', default: false },
-        profile: { type: 'string' },
-        release: { type: 'string', default: 'bookworm' },
-        jobs: { type: 'string', default: '1' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
-  }
-}
-
 async function main(): Promise<number> {
-  const { values: options, positionals: names } = parse();
-  if (options.help) {
+  const options = guestOptions(process.argv.slice(2));
+  if (options === 'help') {
     process.stdout.write(HELP);
     return 0;
   }
-  const devices = names.length === 0 ? [...GUEST_DISKS] : names.map(find);
-  const release = RELEASES.find((name) => name === options.release);
-  if (release === undefined)
-    throw new Usage(`release is ${options.release}; it must be ${RELEASES.join(' or ')}`);
-  const jobs = Number(options.jobs);
-  if (!(Number.isInteger(jobs) && jobs >= 1))
-    throw new Usage(`jobs is ${options.jobs}; it must be a whole number from 1 on`);
-  if (options.profile !== undefined && devices.length !== 1)
-    throw new Usage('--profile wants one controller');
-  const files = unpackedPackages(release);
-  const results =
-    jobs > 1
-      ? await inProcesses(devices, jobs, ['--release', release, ...switches(options)])
-      : await inTurn(devices, files, { ...options, speed: !options['no-speed'] });
+  const files = unpackedPackages(options.release);
+  const results = options.jobs > 1 ? await inProcesses(options) : await inTurn(options, files);
   if (options.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
   else process.stdout.write(table(results));
   return results.every(({ ok }) => ok) ? 0 : 1;
 }
 
-function switches(options: {
-  verbose: boolean;
-  'no-speed': boolean;
-  profile?: string | undefined;
-}): string[] {
+function switches({ release, verbose, speed, nbd, profile }: GuestOptions): string[] {
   return [
-    ...(options.verbose ? ['--verbose'] : []),
-    ...(options['no-speed'] ? ['--no-speed'] : []),
-    ...(options.profile === undefined ? [] : ['--profile', options.profile]),
+    ...['--release', release],
+    ...(verbose ? ['--verbose'] : []),
+    ...(speed ? [] : ['--no-speed']),
+    ...(nbd ? ['--nbd'] : []),
+    ...(profile === undefined ? [] : ['--profile', profile]),
   ];
-}
-
-function find(name: string): GuestDisk {
-  const device = GUEST_DISKS.find(({ controller }) => controller === name);
-  if (device !== undefined) return device;
-  const known = GUEST_DISKS.map(({ controller }) => controller).join(', ');
-  throw new Usage(`no controller is called "${name}"; there are ${known}`);
 }
 
 function filesFor(devices: readonly GuestDisk[], folder: Unpacked): GuestFiles {
@@ -100,18 +57,15 @@ function filesFor(devices: readonly GuestDisk[], folder: Unpacked): GuestFiles {
   return { ...readGuestFiles(folder), initramfs: makeInitramfs(folder, { drivers, programs: READERS }) };
 }
 
-async function inTurn(
-  devices: readonly GuestDisk[],
-  folder: Unpacked,
-  options: { profile?: string | undefined; speed: boolean; verbose: boolean },
-): Promise<GuestResult[]> {
+async function inTurn(options: GuestOptions, folder: Unpacked): Promise<GuestResult[]> {
+  const { devices, profile, speed, nbd, verbose } = options;
   const files = filesFor(devices, folder);
   const results: GuestResult[] = [];
   for (const device of devices) {
     const done = (step: StepResult): void => void process.stderr.write(progress(device, step));
-    const log = (text: string): void => void (options.verbose && process.stderr.write(text));
-    const run = isNarrow(options.profile) ? runNarrow : runGuest;
-    results.push(await run(device, { files, profile: options.profile, speed: options.speed, log, done }));
+    const log = (text: string): void => void (verbose && process.stderr.write(text));
+    const run = isNarrow(profile) ? runNarrow : runGuest;
+    results.push(await run(device, { files, profile, speed, nbd, log, done }));
   }
   return results;
 }
@@ -123,17 +77,14 @@ function isNarrow(name: string | undefined): boolean {
 }
 
 /** Each controller in a process of its own, `jobs` at a time. */
-async function inProcesses(
-  devices: readonly GuestDisk[],
-  jobs: number,
-  flags: readonly string[],
-): Promise<GuestResult[]> {
+async function inProcesses(options: GuestOptions): Promise<GuestResult[]> {
+  const { devices, jobs } = options;
   const results: GuestResult[][] = devices.map(() => []);
   const rest = devices.map(({ controller }, i) => ({ controller, i }));
   const work = async (): Promise<void> => {
     for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
       const { controller, i } = next;
-      results[i] = await inProcess([controller, ...flags, '--json']);
+      results[i] = await inProcess([controller, ...switches(options), '--json']);
     }
   };
   await Promise.all(Array.from({ length: jobs }, work));
@@ -195,7 +146,8 @@ function rate(ours: number | null, v86: number | undefined, unit: string): strin
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof GuestUnavailable || error instanceof Usage)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 2;
+  const isTheirs = error instanceof GuestUnavailable || error instanceof Usage;
+  const { message, stack } = error as Error;
+  process.stderr.write(`${isTheirs ? message : stack}\n`);
+  process.exitCode = isTheirs ? 2 : 3;
 }

@@ -2,10 +2,10 @@
 // guest: what is meant for a page above the lines goes to another one, and nobody but the guard notices.
 
 import type { Finding } from '../../src/guard/index.ts';
+import { StepFailure } from './bench.ts';
 import type { Guest } from './guest.ts';
 import type { GuestDisk } from './guests.ts';
 import { boot, type GuestResult, type RunOptions, runSteps } from './run.ts';
-import { StepFailure } from './steps.ts';
 
 /** How long the driver may try; it may as well take the guest down. */
 const PATIENCE_MS = 60_000;
@@ -15,7 +15,7 @@ const LINES = 8;
 export async function runNarrow(device: GuestDisk, options: RunOptions): Promise<GuestResult> {
   const steps = runSteps(options);
   let findings: readonly Finding[] = [];
-  const bench = await steps.run('boot', () => boot(device, options, false));
+  const bench = await steps.run('boot', () => boot(device, options));
   if (bench !== null) {
     await steps.run('what the driver says', () => tryDriver(bench.guest, device, options));
     await steps.run("the guard's finding", async () => {

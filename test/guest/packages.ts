@@ -2,14 +2,26 @@
 // own below .cache/; nothing outside of that folder is touched.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { root } from './root.ts';
 
-/** Where Debian's archive is, when neither --mirror nor BACKPLANE_DEBIAN_MIRROR says otherwise. */
+/** Where Debian's archive is, when BACKPLANE_DEBIAN_MIRROR does not say otherwise. */
 const MIRROR = 'http://deb.debian.org/debian';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const TIMEOUT_MS = 300_000;
+const CACHE = join(root, '.cache', 'guest');
+const CACHE_RULE =
+  'What is downloaded is kept there: a folder that can be written, with 600 MB left on its disk.';
 
 /** Debian 12 has Linux 6.1, Debian 11 has 5.10. */
 export type Release = 'bookworm' | 'bullseye';
@@ -36,33 +48,53 @@ export interface Unpacked {
 }
 
 /** Packages are downloaded and unpacked unless they are there already, or `download` is false. */
-export function unpackedPackages(release: Release, { download = true } = {}): Unpacked {
-  const programs = unpack('bookworm', PROGRAMS, download);
-  return { programs, kernel: release === 'bookworm' ? programs : unpack(release, [], download) };
+export function unpackedPackages(release: Release, { download = true, cache = CACHE } = {}): Unpacked {
+  try {
+    const programs = unpack(join(cache, 'bookworm'), 'bookworm', PROGRAMS, download);
+    const kernel = release === 'bookworm' ? programs : unpack(join(cache, release), release, [], download);
+    return { programs, kernel };
+  } catch (error) {
+    if (error instanceof GuestUnavailable || !(error instanceof Error && 'code' in error)) throw error;
+    throw new GuestUnavailable(`${cache} cannot be used: ${error.message}\n${CACHE_RULE}`);
+  }
 }
 
 /** The folder with the files of a release's kernel and of these packages. */
-function unpack(release: Release, names: readonly string[], download: boolean): string {
-  const home = join(root, '.cache', 'guest', release);
+function unpack(home: string, release: Release, names: readonly string[], download: boolean): string {
   const files = join(home, 'files');
-  if (existsSync(files)) return files;
+  const total = join(home, 'bytes');
+  if (existsSync(files) && existsSync(total)) {
+    const [is, was] = [bytesBelow(files), Number(readFileSync(total, 'utf8'))];
+    if (is === was) return files;
+    throw new GuestUnavailable(
+      `${files} is damaged: it has ${is} bytes, and had ${was}. Remove ${home}; npm run guest fills it again.`,
+    );
+  }
   if (!download)
     throw new GuestUnavailable(`no packages of ${release} in .cache/guest/; npm run guest downloads them`);
+  rmSync(home, { recursive: true, force: true });
   const apt = new Apt(home, release);
   apt.run('apt-get', ['update']);
   const kernel = /Depends: (linux-image-\S+)/.exec(apt.run('apt-cache', ['depends', 'linux-image-686']))?.[1];
   if (kernel === undefined) throw new GuestUnavailable(`${apt.mirror} has no i386 kernel for ${release}`);
   const packages = join(home, 'packages');
-  rmSync(packages, { recursive: true, force: true });
-  mkdirSync(packages, { recursive: true });
+  mkdirSync(packages);
   apt.run('apt-get', ['download', kernel, ...names], packages);
-  const unfinished = `${files}.${process.pid}`;
+  const unfinished = `${files}.unfinished`;
   for (const name of readdirSync(packages)) {
     apt.run('dpkg-deb', ['--extract', join(packages, name), unfinished]);
   }
   rmSync(packages, { recursive: true });
   renameSync(unfinished, files);
+  writeFileSync(total, String(bytesBelow(files)));
   return files;
+}
+
+/** Bytes of all files below a folder. */
+function bytesBelow(folder: string): number {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((path) => lstatSync(join(folder, path)))
+    .reduce((sum, stat) => sum + (stat.isFile() ? stat.size : 0), 0);
 }
 
 /** apt with every one of its folders below `home`. */
@@ -116,10 +148,14 @@ class Apt {
 function unavailable(program: string, args: string[], mirror: string, error: unknown): string {
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().slice(-600) : '';
+  const failed =
+    program === 'dpkg-deb'
+      ? `dpkg-deb cannot unpack ${args.at(1)}; ${CACHE_RULE}`
+      : `${program} ${args[0] ?? ''} failed: no packages from ${mirror}`;
   return [
     missing
       ? `${program} is not here: the stock guest is made of Debian's packages, with apt-get and dpkg-deb`
-      : `${program} ${args[0] ?? ''} failed: no packages from ${mirror}`,
+      : failed,
     ...(said === '' ? [] : [said]),
     `What is needed: apt-get, dpkg-deb, ${KEYRING}, and a way to a mirror of Debian's archive`,
     '(another one: BACKPLANE_DEBIAN_MIRROR=http://host/debian). Everything is kept in .cache/guest/.',

@@ -4,13 +4,13 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
+import { DISK_BYTES } from './bench.ts';
 import { COMMAND_LINE, MEMORY_BYTES, readGuestFiles } from './guest.ts';
 import { GUEST_DISKS } from './guests.ts';
 import { makeInitramfs } from './initramfs.ts';
 import { GuestUnavailable, unpackedPackages } from './packages.ts';
 import { PAGE_INIT } from './page-init.ts';
 import { root } from './root.ts';
-import { DISK_BYTES } from './steps.ts';
 
 const HOST = '127.0.0.1';
 export const PAGE = '/examples/v86.html';

@@ -1,6 +1,7 @@
 // `npm run v86-page`: the guests of `npm run guest`, in a browser.
 
 import { parseArgs } from 'node:util';
+import { Usage } from './options.ts';
 import { PAGE, preparePage, servePage } from './page-server.ts';
 
 const HELP = `Example:
@@ -13,8 +14,6 @@ Serves examples/v86.html to this machine, with Debian's i386 kernel for v86 to b
   --port N          where, default 8086; 0 for any that is free
 `;
 const PORT_MAX = 65535;
-
-class Usage extends Error {}
 
 function parse(): { port: number; help: boolean } {
   const options = {
@@ -44,15 +43,24 @@ async function main(): Promise<void> {
   process.stderr.write('Looking for the kernel\n');
   const guest = preparePage();
   if ('unavailable' in guest) process.stderr.write(`${guest.unavailable}\nThe page will say so, too.\n`);
-  const { origin } = await servePage(guest, port);
+  const { origin } = await servePage(guest, port).catch((error: unknown) => {
+    throw refusedPort(error, port);
+  });
   process.stdout.write(`${origin}${PAGE}\n`);
+}
+
+/** What the system says of a port that cannot be had. */
+function refusedPort(error: unknown, port: number): unknown {
+  const code = error instanceof Error && 'code' in error ? error.code : '';
+  if (code === 'EADDRINUSE') return new Usage(`port ${port} is taken: --port names another one`);
+  if (code === 'EACCES') return new Usage(`port ${port} is not for everybody: --port names one above 1023`);
+  return error;
 }
 
 try {
   await main();
 } catch (error) {
-  const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-  if (!(error instanceof Usage || inUse)) throw error;
-  process.stderr.write(inUse ? 'That port is taken: --port names another one.\n' : `${error.message}\n`);
-  process.exitCode = 2;
+  const { message, stack } = error as Error;
+  process.stderr.write(`${error instanceof Usage ? message : stack}\n`);
+  process.exitCode = error instanceof Usage ? 2 : 3;
 }

@@ -3,18 +3,23 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EmbeddedController } from '../../src/embed/index.ts';
+import type { Medium } from '../../src/media/index.ts';
 import { attach } from '../../src/v86/index.ts';
+import { type Bench, DISK_BYTES, StepFailure } from './bench.ts';
 import { bootableImage } from './boot-disk.ts';
 import { COMMAND_LINE, type Guest, type GuestFiles, startGuest } from './guest.ts';
 import { type GuestDisk, V86_IDE } from './guests.ts';
 import { readerProgram } from './reader.ts';
 import { root } from './root.ts';
-import { type Bench, blocksPerSecond, DISK_BYTES, STEPS, StepFailure } from './steps.ts';
+import { blocksPerSecond, STEPS } from './steps.ts';
+import { serverVanishes } from './vanish.ts';
 
 const READ4K = { blockBytes: 4096, count: 8000, span: 8192 };
 const READ1M = { blockBytes: 1 << 20, count: 256, span: 32 };
 /** Rounds of a measurement: the first warms up v86's compiler, of the others the best counts. */
 const ROUNDS = 4;
+/** The media are the same for all: one is enough where nobody asks for more. */
+const NBD_ALWAYS = 'virtio-blk';
 /** A word on the command line of a kernel that came from the disk. */
 const FROM_DISK = 'backplane.from=disk';
 
@@ -50,6 +55,8 @@ export interface RunOptions {
   readonly files: GuestFiles;
   readonly profile?: string | undefined;
   readonly speed: boolean;
+  /** Also with the disk on an NBD server, which goes away for a while; one controller always has that. */
+  readonly nbd: boolean;
   /** What the guest says, and what step is done. */
   log(text: string): void;
   done(step: StepResult): void;
@@ -89,13 +96,17 @@ export async function runGuest(device: GuestDisk, options: RunOptions): Promise<
   const replaces = device.controller === 'piix-ide';
   const steps = runSteps(options);
   let rates: { ours: Rates; v86Ide: Rates | null } | null = null;
-  const bench = await steps.run('boot', () => boot(device, options, !replaces));
+  const bench = await steps.run('boot', () => boot(device, options, { withIde: !replaces }));
   if (bench !== null) {
     for (const { name, run } of STEPS) if (steps.ok) await steps.run(name, () => run(bench));
     if (options.speed && steps.ok) rates = await steps.run('speed', () => compare(bench, !replaces));
     await bench.guest.close();
   }
   if (device.bios && steps.ok) await steps.run('the BIOS boots from it', () => bootFromDisk(device, options));
+  if ((options.nbd || device.controller === NBD_ALWAYS) && steps.ok) {
+    const bootFrom = (medium: Medium) => boot(device, options, { medium });
+    await steps.run('a server vanishes', () => serverVanishes(bootFrom));
+  }
   let v86Ide = rates?.v86Ide ?? null;
   if (rates !== null && replaces) v86Ide = await steps.run("v86's IDE", () => aloneRates(options));
   return {
@@ -109,8 +120,28 @@ export async function runGuest(device: GuestDisk, options: RunOptions): Promise<
   };
 }
 
+/** What else a machine is made of. */
+interface Parts {
+  /** v86's own IDE, with a disk. */
+  readonly withIde?: boolean;
+  /** Behind the controller; default: memory. */
+  readonly medium?: Medium;
+}
+
 /** A guest at its shell, with the controller in it. */
-export async function boot(device: GuestDisk, options: RunOptions, withIde: boolean): Promise<Bench> {
+export async function boot(device: GuestDisk, options: RunOptions, parts: Parts = {}): Promise<Bench> {
+  const bench = await startBench(device, options, parts);
+  await bench.guest.waitForShell();
+  return bench;
+}
+
+/** A machine that runs: from power-on, or from a state that was saved in another one. */
+async function startBench(
+  device: GuestDisk,
+  options: RunOptions,
+  parts: Parts,
+  state?: ArrayBuffer,
+): Promise<Bench> {
   let controller: EmbeddedController | null = null;
   const guest = await startGuest({
     files: options.files,
@@ -118,16 +149,16 @@ export async function boot(device: GuestDisk, options: RunOptions, withIde: bool
     prepare: async (emulator) => {
       controller = await attach(emulator, {
         controller: device.controller,
-        media: { bytes: DISK_BYTES },
+        media: parts.medium ?? { bytes: DISK_BYTES },
         wasm: hardware(),
         ...(options.profile === undefined ? {} : { profile: options.profile }),
       });
+      if (state !== undefined) await emulator.restore_state(state);
     },
-    v86: withIde ? { hda: { buffer: new ArrayBuffer(DISK_BYTES) } } : {},
+    v86: parts.withIde === true ? { hda: { buffer: new ArrayBuffer(DISK_BYTES) } } : {},
   });
-  await guest.waitForShell();
   if (controller === null) throw new StepFailure('the machine started without the controller');
-  return { guest, device, controller };
+  return { guest, device, controller, another: (saved) => startBench(device, options, parts, saved) };
 }
 
 /** SeaBIOS loads kernel and initramfs through the controller. */

@@ -2,37 +2,31 @@
 // StepFailure with what the guest said.
 
 import { createHash } from 'node:crypto';
-import type { EmbeddedController } from '../../src/embed/index.ts';
-import type { Disk } from '../../src/machine/index.ts';
-import type { Guest } from './guest.ts';
-import type { GuestDisk } from './guests.ts';
-
-export class StepFailure extends Error {}
-
-/** A controller under test in a guest that runs. */
-export interface Bench {
-  readonly guest: Guest;
-  readonly device: GuestDisk;
-  readonly controller: EmbeddedController;
-}
+import {
+  type Bench,
+  node,
+  noWarnings,
+  probe,
+  RAW_SECTOR,
+  SECTOR,
+  StepFailure,
+  shell,
+  theDisk,
+} from './bench.ts';
+import { savedStates } from './states.ts';
 
 export interface Step {
   readonly name: string;
   run(bench: Bench): Promise<void>;
 }
 
-const SECTOR = 512;
-export const DISK_BYTES = 64 << 20;
-/** Behind both partitions: for what writes to the disk itself, and for what cannot be read. */
-const RAW_SECTOR = 102_400;
+/** Behind both partitions, and what writes to the disk itself: for what cannot be read. */
 const BAD_SECTOR = 130_000;
 const BAD_SECTORS = 8;
 /** Sectors that one O_DIRECT request has. */
 const ODD_SIZES = [1, 3, 7, 17, 129, 255, 257, 1031, 2049];
 const PATTERN_SECTORS = 4096;
 const READERS = 4;
-/** KERN_WARNING and what is worse. */
-const WARNING = 4;
 
 export const STEPS: readonly Step[] = [
   { name: 'probe', run: probe },
@@ -45,34 +39,12 @@ export const STEPS: readonly Step[] = [
   { name: 'remount and verify', run: remount },
   { name: 'direct', run: directSizes },
   { name: 'parallel readers', run: parallelReaders },
+  { name: 'saved states', run: savedStates },
   { name: 'no warnings', run: noWarnings },
   { name: 'media errors', run: mediaErrors },
   { name: 'reboot', run: reboot },
   { name: 'verify again', run: remount },
 ];
-
-/** Runs a line in the guest; throws unless it ends with `status`. */
-async function shell(bench: Bench, command: string, status = 0): Promise<string> {
-  const result = await bench.guest.run(command);
-  if (result.status !== status) {
-    throw new StepFailure(`\`${command}\` ended with ${result.status}:\n${result.output.trim()}`);
-  }
-  return result.output;
-}
-
-function node({ device }: Bench, partition?: number): string {
-  return `/dev/${device.disk}${partition === undefined ? '' : device.infix + partition}`;
-}
-
-/** The driver finds the controller and the disk, whole. */
-async function probe(bench: Bench): Promise<void> {
-  const { device } = bench;
-  await shell(bench, 'dmesg -c > /tmp/boot');
-  await shell(bench, `load ${device.modules.join(' ')}`);
-  await shell(bench, `for i in $(seq 200); do [ -b ${node(bench)} ] && break; usleep 50000; done`);
-  const sectors = Number(await shell(bench, `cat /sys/block/${device.disk}/size`));
-  if (sectors !== DISK_BYTES / SECTOR) throw new StepFailure(`${node(bench)} has ${sectors} sectors`);
-}
 
 async function partition(bench: Bench): Promise<void> {
   const keys = ['n', 'p', '1', '2048', '+32M', 'n', 'p', '2', '69632', '+15M', 't', '2', 'c', 'w'];
@@ -157,29 +129,6 @@ async function parallelReaders(bench: Bench): Promise<void> {
   for (const i of numbers) await shell(bench, `cmp /tmp/together${i} /tmp/alone${i}`);
 }
 
-/** What a kernel says whose host had no time for it: of clocks, not of drivers. */
-const SLOW_HOST = [
-  /hrtimer: interrupt took/,
-  /clocksource: /,
-  /perf: interrupt took too long/,
-  /rcu: INFO: rcu_\w+ (?:self-)?detected/,
-  /sched: RT throttling activated/,
-];
-
-/** Since the driver was loaded the kernel has warned of nothing, and our guard has found nothing. */
-async function noWarnings(bench: Bench): Promise<void> {
-  const lines = (await shell(bench, 'dmesg -r')).split('\n');
-  const usual = bench.device.says ?? [];
-  const warnings = lines.filter(
-    (line) =>
-      Number(/^<(\d+)>/.exec(line)?.[1] ?? 7) % 8 <= WARNING &&
-      ![...usual, ...SLOW_HOST].some((pattern) => pattern.test(line)),
-  );
-  if (warnings.length > 0) throw new StepFailure(`the kernel warns:\n${warnings.join('\n')}`);
-  const [finding] = bench.controller.guard.findings();
-  if (finding !== undefined) throw new StepFailure(`the guard found ${JSON.stringify(finding)}`);
-}
-
 /** Sectors that cannot be read are an I/O error; what is beside them can, and the file systems too. */
 async function mediaErrors(bench: Bench): Promise<void> {
   const disk = theDisk(bench);
@@ -200,12 +149,6 @@ async function reboot(bench: Bench): Promise<void> {
   bench.guest.emulator.serial0_send('sync; reboot -f\n');
   await bench.guest.waitForShell();
   await probe(bench);
-}
-
-function theDisk({ controller }: Bench): Disk {
-  const [disk] = controller.disks;
-  if (disk === undefined) throw new StepFailure('the controller has no disk');
-  return disk;
 }
 
 /** Blocks a second, read by a program of the initramfs (reader.ts). */
