@@ -148,3 +148,14 @@ export class KernelCore {
     if (running || cpu.preemptCount > 0 || !cpu.irqsEnabled) cpu.mightSleep(where);
   }
 }
+
+/** Makes the subjects of a kernel, `k[name]` of each, in their order: a factory may use those above its own. */
+export function makeSubjects<K extends KernelCore>(
+  k: KernelCore & { readonly tracker: SleepTracker | null },
+  subjects: Readonly<Record<string, (k: K) => object>>,
+): void {
+  for (const [name, create] of Object.entries(subjects)) {
+    const subject = create(k as unknown as K); // complete up to the subjects below this one
+    (k as unknown as Record<string, object>)[name] = k.tracker?.instrument(subject, name) ?? subject;
+  }
+}

@@ -8,6 +8,7 @@ import {
   type KernelBase,
   type KernelBaseOptions,
   KernelCore,
+  makeSubjects,
   Ready,
   SleepTracker,
   WorkQueue,
@@ -187,11 +188,8 @@ export interface LinuxOptions extends Omit<KernelBaseOptions, 'machine' | 'makeL
 
 /** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */
 export function bootLinux(machine: Machine, options: LinuxOptions = {}): LinuxApi {
-  const k = new LinuxCore(machine, options) as LinuxCore & Record<string, unknown>;
-  for (const [name, create] of Object.entries<(k: Linux) => unknown>(subjects)) {
-    const subject = create(k as unknown as Linux) as object; // complete up to the subjects below this one
-    k[name] = k.tracker?.instrument(subject, name) ?? subject;
-  }
+  const k = new LinuxCore(machine, options);
+  makeSubjects(k, subjects);
   k.init();
   return flatten(k as unknown as Linux);
 }

@@ -11,6 +11,7 @@ import {
   type KernelBaseOptions,
   KernelCore,
   KernelMap,
+  makeSubjects,
   type NoSleep,
   type Page,
   type Sleeps,
@@ -136,11 +137,8 @@ export interface SolarisOptions extends Omit<KernelBaseOptions, 'machine' | 'mak
 
 /** Makes a kernel on a machine. Several on one machine share its memory and its interrupts: rarely a good idea. */
 export function bootSolaris(machine: Machine, options: SolarisOptions = {}): SolarisApi {
-  const k = new SolarisCore(machine, options) as SolarisCore & Record<string, unknown>;
-  for (const [name, create] of Object.entries<(k: Solaris) => unknown>(subjects)) {
-    const subject = create(k as unknown as Solaris) as object; // complete up to the subjects below this one
-    k[name] = k.tracker?.instrument(subject, name) ?? subject;
-  }
+  const k = new SolarisCore(machine, options);
+  makeSubjects(k, subjects);
   return guardHighLevel(k, flatten(k as unknown as Solaris));
 }
 

@@ -1,31 +1,21 @@
 // Disks of terabytes behind every controller: what is written at the end, at sector 2^32 and across it is there,
 // and costs memory only where it was written.
 
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../src/cli/input.ts';
 import { CONTROLLERS } from '../../src/controllers/index.ts';
 import { createMachine, loadModule } from '../../src/machine/index.ts';
 import { type RamMedium, ramMedium } from '../../src/media/index.ts';
 import { runScenario } from '../../src/scenario/run.ts';
 import { parseScenario } from '../../src/scenario/schema.ts';
 import { assert, suite } from '../run/suite.ts';
+import { numbers } from './numbers.ts';
 
 const test = suite('large disks');
 const MIB = 2 ** 20;
 const TIB = 2 ** 40;
 const BYTES = 32768;
 
-const input = Uint8Array.from({ length: BYTES }, (_, i) => (i * 7 + (i >>> 8)) & 0xff);
-const source = {
-  path: 'numbers',
-  bytes: BYTES,
-  sha256: createHash('sha256').update(input).digest('hex'),
-  read: (offset: number, into: Uint8Array) => into.set(input.subarray(offset, offset + into.length)),
-};
-
-function hash() {
-  const running = createHash('sha256');
-  return { update: (bytes: Uint8Array) => void running.update(bytes), digest: () => running.digest('hex') };
-}
+const source = numbers(BYTES);
 
 /** Writes and reads the input at each sector, on a disk of `bytes`. */
 async function visit(
@@ -56,7 +46,7 @@ async function visit(
   );
   const medium: RamMedium = ramMedium(bytes);
   const module = await loadModule();
-  const report = await runScenario(scenario, { module, input: source, hash, medium: () => medium });
+  const report = await runScenario(scenario, { module, input: source, hash: sha256, medium: () => medium });
   return { report, medium };
 }
 
@@ -85,7 +75,7 @@ for (const { kind } of CONTROLLERS) {
       for (const sector of sectors.slice(0, 1).concat(sectors.slice(4))) {
         const found = new Uint8Array(BYTES);
         medium.readv(sector * sectorBytes, [found]);
-        assert.is(Buffer.compare(found, input), 0, `sector ${sector}`);
+        assert.is(Buffer.compare(found, source.content), 0, `sector ${sector}`);
       }
       assert.ok(medium.usedBytes < MIB, `${medium.usedBytes} bytes of memory`);
     });
@@ -95,8 +85,8 @@ for (const { kind } of CONTROLLERS) {
 test('a RAM disk of more than 512 MiB lies in the host, and only where it is written', async () => {
   const machine = await createMachine({ guard: false });
   const disk = machine.addDisk({ bytes: 2 * TIB });
-  disk.write(2 * TIB - 512, input.subarray(0, 512));
-  assert.equal(disk.read(2 * TIB - 1024, 1024).subarray(512), input.subarray(0, 512));
+  disk.write(2 * TIB - 512, source.content.subarray(0, 512));
+  assert.equal(disk.read(2 * TIB - 1024, 1024).subarray(512), source.content.subarray(0, 512));
   assert.throws(() => disk.read(2 * TIB, 1), /not all on the disk/);
   assert.ok(disk.medium !== null && (disk.medium as RamMedium).usedBytes < MIB);
   assert.is(machine.addDisk({ bytes: MIB }).medium, null);

@@ -1,27 +1,17 @@
 // The small layout of RAM, less than a megabyte, is room enough for a scenario on both kernels.
 
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../src/cli/input.ts';
 import { CONTROLLERS } from '../../src/controllers/index.ts';
 import { loadModule } from '../../src/machine/index.ts';
 import { runScenario } from '../../src/scenario/run.ts';
 import { parseScenario } from '../../src/scenario/schema.ts';
 import { assert, suite } from '../run/suite.ts';
+import { numbers } from './numbers.ts';
 
 const test = suite('small RAM');
 const BYTES = 20_000;
 
-const input = Uint8Array.from({ length: BYTES }, (_, i) => (i * 7 + (i >>> 8)) & 0xff);
-const source = {
-  path: 'numbers',
-  bytes: BYTES,
-  sha256: createHash('sha256').update(input).digest('hex'),
-  read: (offset: number, into: Uint8Array) => into.set(input.subarray(offset, offset + into.length)),
-};
-
-function hash() {
-  const running = createHash('sha256');
-  return { update: (bytes: Uint8Array) => void running.update(bytes), digest: () => running.digest('hex') };
-}
+const source = numbers(BYTES);
 
 for (const kernel of ['linux', 'solaris']) {
   for (const { kind } of CONTROLLERS) {
@@ -37,7 +27,7 @@ for (const kernel of ['linux', 'solaris']) {
         },
         'small',
       );
-      const report = await runScenario(scenario, { module: await loadModule(), input: source, hash });
+      const report = await runScenario(scenario, { module: await loadModule(), input: source, hash: sha256 });
       const [part] = report.parts;
       assert.equal(part?.problems, []);
       assert.equal(part?.readback, { sha256: source.sha256, identical: true, differingBytes: 0 });

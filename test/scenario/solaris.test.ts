@@ -1,6 +1,6 @@
 // Scenarios on Solaris, and disks that go from one part, and one kernel, to the next.
 
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../src/cli/input.ts';
 import { CONTROLLERS } from '../../src/controllers/index.ts';
 import { loadModule } from '../../src/machine/index.ts';
 import { overlay, ramMedium } from '../../src/media/index.ts';
@@ -9,26 +9,16 @@ import { type RunOptions, runScenario } from '../../src/scenario/run.ts';
 import { parseScenario } from '../../src/scenario/schema.ts';
 import type { AnyEvent } from '../../src/trace/index.ts';
 import { assert, suite } from '../run/suite.ts';
+import { numbers } from './numbers.ts';
 
 const test = suite('scenarios on solaris');
 
 const BYTES = 300_001;
-const input = Uint8Array.from({ length: BYTES }, (_, i) => (i * 7 + (i >>> 8) * 5) & 0xff);
-const source = {
-  path: 'numbers',
-  bytes: BYTES,
-  sha256: createHash('sha256').update(input).digest('hex'),
-  read: (offset: number, into: Uint8Array) => into.set(input.subarray(offset, offset + into.length)),
-};
-
-function hash() {
-  const running = createHash('sha256');
-  return { update: (bytes: Uint8Array) => void running.update(bytes), digest: () => running.digest('hex') };
-}
+const source = numbers(BYTES);
 
 async function play(scenario: object, options: Partial<RunOptions> = {}): Promise<RunReport> {
   const parsed = parseScenario({ name: 'test', kernel: 'solaris', ...scenario }, 'test');
-  return runScenario(parsed, { module: await loadModule(), input: source, hash, ...options });
+  return runScenario(parsed, { module: await loadModule(), input: source, hash: sha256, ...options });
 }
 
 const problems = (report: RunReport): string[] => report.parts.flatMap((part) => part.problems);
