@@ -41,7 +41,10 @@ export interface GuardOptions {
   readonly mappings?: boolean | 'once-used';
   /** Bytes that nobody wrote (dev-uninit): an eighth of the RAM in tables. */
   readonly uninitialised?: boolean;
-  /** Whose memory is whose: what the CPU touches while a device has it (own-cpu, sync-missing). Needs `mappings`. */
+  /**
+   * Whose memory is whose: what the CPU touches while a device or a pool has it (own-cpu, sync-missing,
+   * pool-use-after-free, pool-nested), and what becomes of pins (pin-*, user-unmapped). Needs `mappings`.
+   */
   readonly ownership?: boolean;
   /** Mappings that may be alive at once: 1 to 2^20, default 16384. */
   readonly capacity?: number;

@@ -1,5 +1,5 @@
 // What a scenario needs of a kernel: a process with memory, and its requests to a disk. One file a kernel
-// beside this one implements it (linux.ts).
+// beside this one implements it (linux.ts, solaris.ts); process.ts has what they share.
 
 import type { Driver, DriverHost } from '../drivers/index.ts';
 import type { Controller, Disk, Machine } from '../machine/index.ts';
