@@ -1,6 +1,7 @@
 // Commands: from PxCI to the device, their data, and their end ([1] 5.3, 5.4, 5.6; references in hba.ts).
 import { ataBegin, ataCommand, ataMediaDone, movesData } from '../ata/command';
 import {
+  abort,
   ataBuffer,
   ataSoftReset,
   isQueued,
@@ -112,6 +113,9 @@ function issue(d: Ahci, p: Port, n: u32): void {
   p.tfd = (p.tfd & ~(ATA_STATUS_ERR | ATA_STATUS_DF)) | ATA_STATUS_BSY;
   if ((load<u8>(fis, 1) & FIS_COMMAND) == 0) return control(d, p, n, flags, load<u8>(fis, 15));
   const s = slotAt(p, n);
+  // The device still has the slot's command, a queued one: another frame through that slot is as a tag in use.
+  const taken = ((p.active >>> n) & 1) != 0;
+  if (taken) giveUp(p);
   s.header = flags;
   s.prdtl = flags >>> AHCI_HEADER_PRDTL_SHIFT;
   s.table = table;
@@ -123,7 +127,7 @@ function issue(d: Ahci, p: Port, n: u32): void {
   s.device = load<u8>(fis, 7);
   s.count = load<u16>(fis, 12);
   p.busy = n;
-  const step = ataCommand(ataOf(p), s);
+  const step = taken ? abort(ataOf(p), s) : ataCommand(ataOf(p), s);
   trace(TRACE_COMMAND, d.id, d.command, s.command, <u32>s.lba, s.sectors);
   if (isQueued(s) && step == STEP_MEDIA) accept(d, p, n, s);
   else if (step == STEP_PACKET) sendPacket(d, p, n, s);

@@ -12,7 +12,7 @@ import { ATA_STATUS_BSY } from '../ata/regs';
 import { cancel, schedule } from '../bus/clock';
 import { giveUp } from './errors';
 import { postRegister } from './fis';
-import { Ahci, ataOf, EVENT_LINK, EVENT_SIGNATURE, Port, raiseError } from './hba';
+import { Ahci, ataOf, EVENT_LINK, EVENT_SIGNATURE, NO_SLOT, Port, raiseError } from './hba';
 import {
   AHCI_CAP_ISS_SHIFT,
   AHCI_CAP_SNCQ,
@@ -95,8 +95,18 @@ function establish(d: Ahci, p: Port): void {
   if (d.wideCounts != 0) a.transport |= ATA_WIDE_COUNTS;
 }
 
+/** EVENT_SIGNATURE. */
+export function signatureDue(d: Ahci, p: Port): void {
+  if (isIdle(p)) signature(d, p);
+}
+
+/** A device that was given a command before its signature came, through PxCMD.CLO, answers that instead. */
+function isIdle(p: Port): bool {
+  return p.busy == NO_SLOT && p.active == 0;
+}
+
 /**
- * EVENT_SIGNATURE: the device's first Register FIS. It reaches PxTFD and PxSIG whether or not frames are
+ * The device's first Register FIS. It reaches PxTFD and PxSIG whether or not frames are
  * received; the area in memory when they are ([1] 3.3.7, FRE).
  */
 export function signature(d: Ahci, p: Port): void {
@@ -107,9 +117,10 @@ export function signature(d: Ahci, p: Port): void {
 
 /** FRE was set: a frame that waited for it is posted. */
 export function postHeld(d: Ahci, p: Port): void {
-  if (p.held == 0) return;
-  if (p.held == HELD_ALL) showSignature(p);
+  const held = p.held;
   p.held = 0;
+  if (held == 0 || !isIdle(p)) return;
+  if (held == HELD_ALL) showSignature(p);
   postRegister(d, p, false);
 }
 

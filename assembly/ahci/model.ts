@@ -29,7 +29,7 @@ import {
   PORT_STRIDE,
   portAt,
 } from './hba';
-import { linkUp, plug, signature } from './link';
+import { linkUp, plug, signatureDue } from './link';
 import { readRegister, writeBytes, writeRegister } from './registers';
 import {
   AHCI_BAR,
@@ -196,7 +196,7 @@ export function event(d: Ahci, code: u32, tag: u32): void {
   else if (code == EVENT_COALESCE) coalesceTimeout(d);
   else if (code == EVENT_RETRY) retryWaiting(d);
   else {
-    signature(d, portAt(d, tag));
+    signatureDue(d, portAt(d, tag));
     runPort(d, portAt(d, tag));
   }
 }

@@ -198,3 +198,49 @@ test('a snapshot in the middle of a packet goes on as if there were none', async
     assert.ok(hba.machine.memory.equals(DATA, content.subarray(4 * BLOCK, 10 * BLOCK)));
   }
 });
+
+test('a command that CLO let through before the signature came is answered; the signature is not (3.3.7, CLO)', async () => {
+  const { hba } = await ready({ drives: [{ bytes: BLOCKS * BLOCK, latencyNs: 1e6 }] });
+  const deadline = (): void => void hba.machine.advance(hba.machine.nextDeadline());
+  hba.setPx(regs.AHCI_PX_CMD, hba.px(regs.AHCI_PX_CMD) & ~regs.AHCI_CMD_ST);
+  hba.setPx(regs.AHCI_PX_SCTL, regs.AHCI_DET_RESET);
+  hba.setPx(regs.AHCI_PX_SCTL, 0);
+  while ((hba.px(regs.AHCI_PX_SSTS) & 15) !== 3) deadline();
+  hba.setPx(regs.AHCI_PX_CMD, hba.px(regs.AHCI_PX_CMD) | regs.AHCI_CMD_CLO);
+  hba.restart();
+  // The unit attention of the reset, then a read that takes the medium longer than the signature would have.
+  hba.prepare(0, packet(READY, 0));
+  hba.setPx(regs.AHCI_PX_CI, 1);
+  assert.is(hba.px(regs.AHCI_PX_TFD) & 0xff, DRDY | ERR);
+  hba.restart();
+  hba.prepare(0, dma(read(0, 1)), [{ address: DATA, bytes: BLOCK }]);
+  hba.prepare(1, dma(read(1, 1)), [{ address: DATA, bytes: BLOCK }]);
+  hba.setPx(regs.AHCI_PX_CI, 1);
+  hba.machine.advance(hba.machine.now() + 500_000);
+  assert.ok((hba.px(regs.AHCI_PX_TFD) & ata.ATA_STATUS_BSY) !== 0);
+  hba.setPx(regs.AHCI_PX_CI, 2);
+  hba.machine.settle();
+  assert.equal([hba.px(regs.AHCI_PX_CI), hba.px(regs.AHCI_PX_TFD) & ERR], [0, 0]);
+});
+
+test('a frame that waited for FRE is not posted over a command that the drive has (3.3.7, FRE)', async () => {
+  const { hba } = await ready({ drives: [{ bytes: BLOCKS * BLOCK, latencyNs: 1e6 }] });
+  const command = hba.px(regs.AHCI_PX_CMD) & ~(regs.AHCI_CMD_ST | regs.AHCI_CMD_FRE);
+  hba.setPx(regs.AHCI_PX_CMD, command);
+  hba.setPx(regs.AHCI_PX_SCTL, regs.AHCI_DET_RESET);
+  hba.setPx(regs.AHCI_PX_SCTL, 0);
+  hba.machine.settle();
+  hba.setPx(regs.AHCI_PX_CMD, command | regs.AHCI_CMD_ST);
+  hba.prepare(0, packet(READY, 0));
+  hba.setPx(regs.AHCI_PX_CI, 1);
+  hba.setPx(regs.AHCI_PX_CMD, command);
+  hba.setPx(regs.AHCI_PX_CMD, command | regs.AHCI_CMD_ST);
+  hba.prepare(0, dma(read(0, 1)), [{ address: DATA, bytes: BLOCK }]);
+  hba.setPx(regs.AHCI_PX_CI, 1);
+  hba.setPx(regs.AHCI_PX_CMD, command | regs.AHCI_CMD_ST | regs.AHCI_CMD_FRE);
+  assert.ok((hba.px(regs.AHCI_PX_TFD) & ata.ATA_STATUS_BSY) !== 0);
+  hba.prepare(1, dma(read(1, 1)), [{ address: DATA, bytes: BLOCK }]);
+  hba.setPx(regs.AHCI_PX_CI, 2);
+  hba.machine.settle();
+  assert.equal([hba.px(regs.AHCI_PX_CI), hba.px(regs.AHCI_PX_TFD) & ERR], [0, 0]);
+});

@@ -118,3 +118,31 @@ test('commands that find no media request wait for one', async () => {
   assert.is(hba.px(regs.AHCI_PX_SACT), 0);
   assert.ok(hba.machine.memory.equals(DATA + 0x2000, pattern(4096, 3)));
 });
+
+test('a slot whose queued command the device has is as a tag in use, and ends all of them ([2] 13.6.2)', async () => {
+  for (const again of [
+    { command: ata.ATA_READ_FPDMA_QUEUED, feature: 1, count: 9 << 3 },
+    { command: ata.ATA_READ_FPDMA_QUEUED, feature: 1, count: 2 << 3 },
+    { command: ata.ATA_READ_DMA_EXT, count: 1 },
+  ]) {
+    const hba = await Hba.create({ flavour: 'debug' });
+    hba.disk.write(0, pattern(2 ** 16, 3));
+    read(hba, 2, 0);
+    read(hba, 5, 8);
+    hba.setPx(regs.AHCI_PX_SACT, 0x24);
+    hba.setPx(regs.AHCI_PX_CI, 0x24);
+    hba.prepare(2, { ...again, lba: 64 }, block(512, DATA + 0x20000));
+    hba.setPx(regs.AHCI_PX_CI, 4);
+    assert.is(hba.px(regs.AHCI_PX_TFD) & 0xffff, (ata.ATA_ERROR_ABRT << 8) | 0x51);
+    assert.ok((hba.px(regs.AHCI_PX_IS) & regs.AHCI_IS_TFES) !== 0);
+    // The medium works for neither of them any more.
+    assert.is(hba.machine.nextDeadline(), Number.POSITIVE_INFINITY);
+    assert.equal(hba.machine.memory.readBytes(DATA, 0x21000), new Uint8Array(0x21000));
+    hba.restart();
+    const log = { command: ata.ATA_READ_LOG_EXT, lba: ata.ATA_LOG_QUEUE_ERROR, count: 1 };
+    assert.is(hba.execute(log, block(512)), ata.ATA_STATUS_GOOD);
+    hba.prepare(0, { command: ata.ATA_READ_DMA_EXT, lba: 2, count: 2 }, block(1024));
+    hba.issue(1);
+    assert.ok(hba.machine.memory.equals(DATA, pattern(2 ** 16, 3).subarray(1024, 2048)));
+  }
+});
