@@ -149,10 +149,12 @@ function deleteCompletions(d: Nvme, c: Command): u32 {
   if (id == 0 || id > d.queueCount || completionsAt(d, id).exists == 0) return NVME_QUEUE_ID;
   const q = completionsAt(d, id);
   if (q.users != 0) return NVME_QUEUE_DELETION;
-  // Ended commands that never found room end here.
-  for (let i: u32 = 0; i < IO_COMMANDS && (d.full & bit(id)) != 0; i++) {
-    const other = commandAt(d, i);
-    if (other.busy == 2 && queueAt(d, other.sq).cq == id) release(d, other);
+  // Ended commands that never found room end here. Their submission queues may have been made anew elsewhere.
+  let index = (d.full & bit(id)) != 0 ? q.first : NONE;
+  while (index != NONE) {
+    const other = commandAt(d, index);
+    index = other.next;
+    freeCommand(d, other);
   }
   d.full &= ~bit(id);
   q.exists = 0;
@@ -237,9 +239,4 @@ function give(d: Nvme, c: Command, offset: u32, bytes: u32, limit: u32): u32 {
   const status = walkData(d, c, bytes, limit, true);
   moveEnd();
   return status;
-}
-
-function release(d: Nvme, c: Command): void {
-  giveUp(d, c);
-  freeCommand(d, c);
 }

@@ -1,7 +1,16 @@
 // Format NVM ([1] 5.23) and firmware ([1] 5.12, 5.13; references in controller.ts).
 import { moveBuffer, moveEnd } from '../bus/mover';
 import { MEDIA_ZERO } from '../media/codes';
-import { Command, diskAt, FIRMWARE_SLOTS, isActive, Nvme, namespaceAt } from './controller';
+import {
+  Command,
+  commandAt,
+  diskAt,
+  FIRMWARE_SLOTS,
+  IO_COMMANDS,
+  isActive,
+  Nvme,
+  namespaceAt,
+} from './controller';
 import { walkData } from './data';
 import { raiseEvent } from './events';
 import { revision } from './identify';
@@ -15,12 +24,14 @@ import {
   NVME_EVENT_NOTICE,
   NVME_FIRMWARE_IMAGE,
   NVME_FIRMWARE_SLOT,
+  NVME_FORMAT_IN_PROGRESS,
   NVME_IMAGE_BYTES_MAX,
   NVME_IMAGE_MAGIC,
   NVME_INVALID_FIELD,
   NVME_INVALID_FORMAT,
   NVME_INVALID_NAMESPACE,
   NVME_OVERLAPPING,
+  NVME_SEQUENCE,
   NVME_SUCCESS,
 } from './regs';
 
@@ -39,7 +50,9 @@ export function startFormat(d: Nvme, c: Command): void {
     if (!concerns(d, c, id)) continue;
     const formats: u32 = diskAt(namespaceAt(d, id)).sectorShift == 9 ? 2 : 1;
     if (format >= formats) return complete(d, c, NVME_INVALID_FORMAT);
+    if (namespaceAt(d, id).formatting != 0) return complete(d, c, NVME_FORMAT_IN_PROGRESS);
   }
+  if (isWorkedOn(d, c)) return complete(d, c, NVME_SEQUENCE);
   for (let id: u32 = 1; id <= d.namespaceCount; id++)
     if (concerns(d, c, id)) namespaceAt(d, id).formatting = 1;
   c.at = 0;
@@ -49,6 +62,18 @@ export function startFormat(d: Nvme, c: Command): void {
 
 function concerns(d: Nvme, c: Command, id: u32): bool {
   return (c.nsid == ALL_NAMESPACES || c.nsid == id) && isActive(d, id);
+}
+
+/**
+ * Whether commands are being processed for a namespace concerned, which go by the blocks that it has now: "may be
+ * aborted; if aborted, Command Sequence Error" ([1] 5.23).
+ */
+function isWorkedOn(d: Nvme, c: Command): bool {
+  for (let i: u32 = 0; i < IO_COMMANDS; i++) {
+    const other = commandAt(d, i);
+    if (other.busy == 1 && concerns(d, c, other.nsid)) return true;
+  }
+  return false;
 }
 
 function nextNamespace(d: Nvme, c: Command): void {

@@ -184,6 +184,10 @@ function start(d: Nvme): void {
     d.csts |= NVME_CSTS_CFS;
     return;
   }
+  // A shutdown while the controller was disabled ends with that: nothing is left that CC.EN could clear.
+  for (let id: u32 = 1; id <= d.namespaceCount; id++) dropFlush(d, id);
+  cancel(d, EVENT_SHUTDOWN, 0);
+  d.csts &= ~NVME_CSTS_SHST;
   d.pageShift = 12 + mps;
   d.state = STATE_STARTING;
   if (!schedule(d, EVENT_READY, 0, <u64>d.readyDelay * 1000)) ready(d);

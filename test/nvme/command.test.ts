@@ -347,3 +347,69 @@ test('media errors, write protection and force unit access', async () => {
   const locked = await Board.create({ readOnly: true });
   assert.is(locked.io(write).status, regs.NVME_WRITE_PROTECTED);
 });
+
+test('commands that found no room in a queue that is deleted are gone, wherever their submission queue is now', async () => {
+  const board = await Board.create({ queues: 0 });
+  const remove = (opcode: number, id: number): number => board.admin({ opcode, dwords: { 10: id } }).status;
+  const make = (opcode: number, id: number, prp1: number, entries: number, dword11: number): number =>
+    board.admin({ opcode, prp1, dwords: { 10: id | ((entries - 1) << 16), 11: dword11 } }).status;
+  // Each round leaves 62 commands of queue 1 waiting for completion queue 1, and moves queue 1 to another one.
+  for (let round = 0; round < 40; round++) {
+    board.forget(1, 64);
+    assert.is(make(regs.NVME_ADMIN_CREATE_CQ, 1, board.completions(1), 2, 3), 0);
+    assert.is(make(regs.NVME_ADMIN_CREATE_CQ, 2, board.completions(2), 64, 3), 0);
+    assert.is(make(regs.NVME_ADMIN_CREATE_SQ, 1, board.submissions(1), 64, 0x10001), 0);
+    for (let i = 0; i < 63; i++) board.push(1, blocks(regs.NVME_READ, i, 1, DATA));
+    board.ring(1);
+    board.machine.settle();
+    assert.is(remove(regs.NVME_ADMIN_DELETE_SQ, 1), 0);
+    assert.is(make(regs.NVME_ADMIN_CREATE_SQ, 1, board.submissions(1), 64, 0x20001), 0);
+    assert.is(remove(regs.NVME_ADMIN_DELETE_CQ, 1), 0);
+    assert.is(remove(regs.NVME_ADMIN_DELETE_SQ, 1), 0);
+    assert.is(remove(regs.NVME_ADMIN_DELETE_CQ, 2), 0);
+  }
+  board.makeQueue(1, 64);
+  assert.is(board.io(blocks(regs.NVME_READ, 0, 1, DATA)).status, 0);
+});
+
+test('Format and commands under way do not meet, in either order (5.23)', async () => {
+  const board = await Board.create({ disks: 2 });
+  const { machine } = board;
+  const format = (nsid: number): void => {
+    board.push(0, { opcode: regs.NVME_ADMIN_FORMAT, nsid, dwords: { 10: 1 } });
+    board.ring(0);
+    machine.advance(machine.now() + 100);
+  };
+  const size = (): number => get32(board.identify(regs.NVME_CNS_NAMESPACE, 1), 0);
+  board.disk.write(0, pattern(2 ** 16, 1));
+  // A read of 4 KiB by the blocks of now: the format of its namespace is refused, that of the other is not.
+  machine.addFault({ disk: board.disk, kind: 'delay', operations: ['read'], argument: 1e6 });
+  board.push(1, blocks(regs.NVME_READ, 8, 8, DATA));
+  board.ring(1);
+  machine.advance(machine.now() + 100);
+  for (const nsid of [1, 0xffffffff, 2]) format(nsid);
+  machine.settle();
+  assert.equal(
+    board.take(0).map(({ status }) => status),
+    [regs.NVME_SEQUENCE, regs.NVME_SEQUENCE, 0],
+  );
+  assert.equal(
+    board.take(1).map(({ status }) => status),
+    [0],
+  );
+  assert.ok(machine.memory.equals(DATA, pattern(2 ** 16, 1).subarray(4096, 8192)));
+  assert.is(size(), 2048);
+  // A second format waits for the first one to be over, and does not end what it found under way.
+  format(1);
+  format(1);
+  board.push(1, blocks(regs.NVME_READ, 0, 8, DATA));
+  board.ring(1);
+  machine.settle();
+  assert.equal(
+    board.take(0).map(({ status }) => status),
+    [regs.NVME_FORMAT_IN_PROGRESS, 0],
+  );
+  assert.is(board.take(1)[0]?.status, regs.NVME_FORMAT_IN_PROGRESS);
+  assert.is(size(), 256);
+  assert.is(board.io(blocks(regs.NVME_READ, 255, 2, DATA)).status, regs.NVME_LBA_RANGE);
+});

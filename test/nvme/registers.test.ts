@@ -244,3 +244,18 @@ test('interrupts are coalesced by number and by time, the admin queue never', as
   board.machine.advance(board.machine.now() + 20_000);
   assert.ok(board.line);
 });
+
+test('a controller that was shut down while it was disabled works once it is enabled (3.1.6, SHST)', async () => {
+  const board = await Board.create({ cold: true });
+  for (const waits of [true, false]) {
+    board.write(regs.NVME_CC, regs.NVME_CC_SHN_NORMAL);
+    if (waits) board.machine.settle();
+    const done = waits ? regs.NVME_CSTS_SHST_DONE : regs.NVME_CSTS_SHST_BUSY;
+    assert.is(board.read(regs.NVME_CSTS) & regs.NVME_CSTS_SHST, done);
+    board.start();
+    assert.is(board.read(regs.NVME_CSTS), regs.NVME_CSTS_RDY);
+    assert.is(board.io(blocks(regs.NVME_READ, 0, 1, DATA)).status, 0);
+    board.write(regs.NVME_CC, 0);
+    board.machine.settle();
+  }
+});
