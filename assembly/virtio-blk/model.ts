@@ -223,10 +223,10 @@ export function resized(d: VirtioBlk, disk: u32): void {
   if (d.disk == disk) configChanged(d);
 }
 
+/** The generation goes on at any time: a driver may be in the middle of reading the capacity ([1] 2.5.1). */
 function configChanged(d: VirtioBlk): void {
-  if ((d.status & VIRTIO_DRIVER_OK) == 0) return;
   d.generation++;
-  interruptConfig(d);
+  if ((d.status & VIRTIO_DRIVER_OK) != 0) interruptConfig(d);
 }
 
 export function read(d: VirtioBlk, bar: u32, at: u32, size: u32): u32 {
