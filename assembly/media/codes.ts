@@ -25,6 +25,8 @@ export const MEDIA_READ_ONLY = 3;
 export const MEDIA_NO_SPACE = 4;
 /** The medium was taken out of its drive. */
 export const MEDIA_GONE = 5;
+/** The request goes beyond the disk's end, which may have come nearer while it was under way. */
+export const MEDIA_RANGE = 6;
 
 /**
  * What becomes of a request that the medium failed: the guest is told; it is parked until the host has it tried again.

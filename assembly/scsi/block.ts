@@ -157,7 +157,10 @@ export function readDefects(t: ScsiTask): void {
 /** FORMAT UNIT with the defaults leaves zeroes; lists and protection information are refused. */
 export function formatUnit(t: ScsiTask): void {
   if ((load<u8>(cdbOf(t), 1) & (CDB_FMTDATA | CDB_FMTPINFO)) != 0) return invalidField(t);
-  if (checkWritable(t)) startRange(t, MEDIA_ZERO, 0, unitDisk(unitOf(t)).sectors);
+  if (!checkWritable(t)) return;
+  t.formats = 1;
+  unitOf(t).formatting = 1;
+  startRange(t, MEDIA_ZERO, 0, unitDisk(unitOf(t)).sectors);
 }
 
 /** UNMAP: the parameter list comes first, SBC-3 5.28. */

@@ -5,12 +5,14 @@ import { readCapacity10, seek, verify } from './block';
 import { inquiry, reportLuns } from './inquiry';
 import { ASC_MEDIUM_CHANGED } from './mmc-regs';
 import {
+  ASC_FORMATTING,
   ASC_INVALID_CDB_FIELD,
   ASC_INVALID_OPCODE,
   CDB_DESC,
   CONTROL_REFUSED,
   DATA_IN,
   KEY_ILLEGAL_REQUEST,
+  KEY_NOT_READY,
   KEY_UNIT_ATTENTION,
   OP_INQUIRY,
   OP_MODE_SELECT_6,
@@ -99,6 +101,8 @@ export function commonClass(opcode: u32): u32 {
 export function mayBegin(t: ScsiTask, opcode: u32, kind: u32): bool {
   if (kind != CLASS_ALWAYS && meetsAttention(t)) return false;
   if (kind == 0) fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_OPCODE);
+  // SBC-2 5.2.1: what does not need the medium is refused, too.
+  else if (kind != CLASS_ALWAYS && unitOf(t).formatting != 0) fail(t, KEY_NOT_READY, ASC_FORMATTING);
   else if ((load<u8>(cdbOf(t) + cdbLength(opcode) - 1) & CONTROL_REFUSED) != 0) {
     fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_CDB_FIELD);
   } else return true;
@@ -164,6 +168,8 @@ function requestSense(t: ScsiTask): void {
   if (u.senseKey == 0 && u.attention != 0) {
     offerSense(t, KEY_UNIT_ATTENTION, u.attention, false, 0);
     u.attention = 0;
+  } else if (u.senseKey == 0 && u.formatting != 0) {
+    offerSense(t, KEY_NOT_READY, ASC_FORMATTING, false, 0);
   } else {
     offerSense(t, u.senseKey, u.senseCode, u.senseValid != 0, u.senseInformation);
     clearSense(u);

@@ -111,6 +111,7 @@ export const KEY_MISCOMPARE = 0xe;
 /** Additional sense code and qualifier in one number, [1] table 28. */
 export const ASC_NONE = 0x0000;
 export const ASC_STOPPED = 0x0402;
+export const ASC_FORMATTING = 0x0404;
 export const ASC_WRITE_ERROR = 0x0c00;
 export const ASC_READ_ERROR = 0x1100;
 export const ASC_PARAMETER_LENGTH = 0x1a00;

@@ -14,6 +14,7 @@ import {
   MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
+  MEDIA_RANGE,
   MEDIA_READ,
   MEDIA_READ_ONLY,
   MEDIA_VERIFY,
@@ -26,6 +27,7 @@ import { noMedium } from './mmc';
 import { composeBlocks } from './mmc-read';
 import { nextRange } from './range';
 import {
+  ASC_LBA_RANGE,
   ASC_MISCOMPARE,
   ASC_PARAMETER_LENGTH,
   ASC_READ_ERROR,
@@ -104,6 +106,8 @@ export class ScsiTask {
    * Non-zero while this task owns the unit's block (WRITE SAME, READ DVD STRUCTURE), or the drive's buffer (READ CD).
    */
   ownsBlock: u32;
+  /** Non-zero while this task formats the unit. */
+  formats: u32;
   /** READ CD of more than data: CD_* of what is asked for of a block (mmc-read.ts). */
   fields: u32;
   /** VERIFY with BYTCHK: COMPARES_* of the initiator's data and the medium's. */
@@ -138,6 +142,7 @@ export function scsiStart(t: ScsiTask): void {
   t.left = 0;
   t.ranges = 0;
   t.ownsBlock = 0;
+  t.formats = 0;
   t.fields = 0;
   t.compares = 0;
   t.senseKey = KEY_NO_SENSE;
@@ -206,7 +211,7 @@ export function scsiDataEnd(t: ScsiTask, moved: u32): void {
   t.moved = moved;
   t.state = TASK_DONE;
   if (t.request != 0) return finish(t, changetype<Request>(<usize>t.request));
-  if (t.direction != DATA_OUT) return releaseBlock(t);
+  if (t.direction != DATA_OUT) return release(t);
   if (moved < t.length) fail(t, KEY_ILLEGAL_REQUEST, ASC_PARAMETER_LENGTH);
   else takeParameters(t);
 }
@@ -215,7 +220,7 @@ export function scsiDataEnd(t: ScsiTask, moved: u32): void {
 export function scsiAbort(t: ScsiTask): void {
   if (t.request != 0) dropRequest(changetype<Request>(<usize>t.request));
   t.request = 0;
-  releaseBlock(t);
+  release(t);
   t.state = TASK_DONE;
 }
 
@@ -234,7 +239,7 @@ export function fail(t: ScsiTask, key: u32, code: u32): void {
   t.senseCode = code;
   t.senseValid = 0;
   t.senseInformation = 0;
-  releaseBlock(t);
+  release(t);
   if (t.unit != 0) keepSense(t);
 }
 
@@ -261,7 +266,7 @@ export function ask(t: ScsiTask, operation: u32, lba: u64, sectors: u32): void {
   if (request == null) {
     t.state = TASK_DONE;
     t.status = STATUS_BUSY;
-    releaseBlock(t);
+    release(t);
     return;
   }
   t.request = <u32>changetype<usize>(request);
@@ -270,7 +275,7 @@ export function ask(t: ScsiTask, operation: u32, lba: u64, sectors: u32): void {
 
 /** The task is through. */
 export function succeed(t: ScsiTask): void {
-  releaseBlock(t);
+  release(t);
   t.state = TASK_DONE;
 }
 
@@ -295,10 +300,12 @@ export function claimBlock(t: ScsiTask): bool {
   return true;
 }
 
-function releaseBlock(t: ScsiTask): void {
-  if (t.ownsBlock == 0) return;
-  unitOf(t).blockBusy = 0;
+/** Gives back what the task has of its unit. */
+function release(t: ScsiTask): void {
+  if (t.ownsBlock != 0) unitOf(t).blockBusy = 0;
+  if (t.formats != 0) unitOf(t).formatting = 0;
   t.ownsBlock = 0;
+  t.formats = 0;
 }
 
 /** WRITE SAME: the one block goes to every block of the request. */
@@ -319,6 +326,7 @@ function failMedia(t: ScsiTask, operation: u32, status: u32, sector: u64): void 
   if (status == MEDIA_READ_ONLY) return fail(t, KEY_DATA_PROTECT, ASC_WRITE_PROTECTED);
   if (status == MEDIA_NO_SPACE) return fail(t, KEY_DATA_PROTECT, ASC_SPACE_FAILED);
   if (status == MEDIA_GONE) return noMedium(t);
+  if (status == MEDIA_RANGE) return failAt(t, KEY_ILLEGAL_REQUEST, ASC_LBA_RANGE, sector);
   assert(status == MEDIA_ERROR);
   if (operation == MEDIA_READ || operation == MEDIA_VERIFY)
     failAt(t, KEY_MEDIUM_ERROR, ASC_READ_ERROR, sector);

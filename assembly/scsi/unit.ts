@@ -40,6 +40,8 @@ export class ScsiUnit {
   savedCaching: u32;
   /** Non-zero while a task has the block behind this structure, or the drive's (task.ts). */
   blockBusy: u32;
+  /** Non-zero while a task formats it. */
+  formatting: u32;
   /** What it hangs on, as GET CONFIGURATION names it: BUS_*. */
   bus: u32;
   /** Non-zero: a virtual machine's drive, which keeps silent about its reset. */
@@ -97,6 +99,7 @@ export function resetUnit(u: ScsiUnit): void {
   u.caching = u.savedCaching;
   u.stopped = 0;
   u.blockBusy = 0;
+  u.formatting = 0;
   u.attention = u.virtual != 0 ? 0 : ASC_RESET;
   if (u.disk != 0) unitDisk(u).locked = 0;
   clearSense(u);

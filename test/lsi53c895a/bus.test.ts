@@ -434,6 +434,28 @@ test('several commands by tags: each comes back under its own; ordered ones wait
   assert.equal(order, [1, 2, 5, 3, 4, -1]);
 });
 
+test('FORMAT UNIT among tagged commands: those before it end, those behind it find 02/04/04 (SBC-2 5.2.1)', async () => {
+  const chip = await Chip.create({ latencyNs: 1_000_000 });
+  chip.clearAttention();
+  chip.disk.write(0, new Uint8Array(4096).fill(7));
+  const simple = (tag: number, cdb: readonly number[]) => ({ messages: [0xc0, 0x20, tag], cdb });
+  const ready = [0, 0, 0, 0, 0, 0];
+  assert.equal(queue(chip, [simple(1, verify), simple(2, [0x04, 0, 0, 0, 0, 0])]), [0x41, 0x41]);
+  assert.equal(queue(chip, [simple(3, ready)]), [0x40]);
+  assert.equal(finish(chip), { status: 2, tag: 1 });
+  assert.equal(finish(chip), { status: 0, tag: 2 });
+  assert.equal(finish(chip), { status: 0, tag: -1 });
+  assert.equal(chip.disk.read(0, 4096), new Uint8Array(4096));
+  // The sense data of what was refused are kept until the next command.
+  assert.is(chip.execute({ cdb: [3, 0, 0, 0, 18, 0], segments: [[DATA, 18]] }).status, 0);
+  const { memory } = chip.machine;
+  assert.equal(
+    [2, 12, 13].map((at) => memory.read8(DATA + at)),
+    [0x02, 0x04, 0x04],
+  );
+  assert.is(chip.execute({ cdb: ready }).status, 0);
+});
+
 test('two commands of one name end both; different names do not', async () => {
   const chip = await Chip.create({ latencyNs: 1_000_000 });
   chip.clearAttention();

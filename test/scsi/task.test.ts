@@ -463,6 +463,44 @@ test('FORMAT UNIT leaves zeroes', async () => {
   );
 });
 
+test('a FORMAT UNIT that a reset of the bus ends leaves a unit that works, and one that ends by itself too', async () => {
+  const target = await Target.create({ latencyNs: 1000 });
+  const { board } = target;
+  board.disk.write(0, new Uint8Array(256 * 1024).fill(1));
+  board.post(board.writeCcb(0, { cdb: [scsi.OP_FORMAT_UNIT, 0, 0, 0, 0, 0] }));
+  board.start();
+  board.machine.advance(board.machine.now() + 100);
+  board.control(regs.CONTROL_SCRST);
+  board.control(regs.CONTROL_IRST);
+  assert.equal(target.bad([0, 0, 0, 0, 0, 0]), [scsi.KEY_UNIT_ATTENTION, scsi.ASC_RESET]);
+  assert.equal(target.good(cdb10(scsi.OP_READ_10, 0, 1), 512), new Uint8Array(512).fill(1));
+  target.good([scsi.OP_FORMAT_UNIT, 0, 0, 0, 0, 0]);
+  assert.equal(target.good(cdb10(scsi.OP_READ_10, 0, 1), 512), new Uint8Array(512));
+});
+
+test('a block descriptor with another length is refused while a read is under way, which ends by the old one', async () => {
+  const target = await Target.create({ latencyNs: 1000 });
+  const { board } = target;
+  const content = pattern(4096, 5);
+  board.disk.write(0, content);
+  const read = { cdb: cdb10(scsi.OP_READ_10, 0, 8), dataLength: 4096, dataPointer: DATA };
+  board.post(board.writeCcb(0, read));
+  board.start();
+  board.machine.advance(board.machine.now() + 100);
+  // MODE SELECT(6): one descriptor, blocks of 4096 bytes.
+  board.machine.memory.writeBytes(LISTS, Uint8Array.from([0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 16, 0]));
+  const select = { cdb: [scsi.OP_MODE_SELECT_6, 0x10, 0, 0, 12, 0], dataLength: 12, dataPointer: LISTS };
+  board.post(board.writeCcb(1, select));
+  board.start();
+  board.machine.settle();
+  const ends = [board.takeMail(), board.takeMail()].map((mail) => mail?.mail);
+  assert.equal(ends, [regs.MBI_SUCCESS, regs.MBI_ERROR]);
+  board.control(regs.CONTROL_IRST);
+  assert.ok(board.machine.memory.equals(DATA, content));
+  assert.is(ascOf(board.outcome(1, 0).sense), scsi.ASC_INVALID_PARAMETER);
+  assert.equal(get(target.good([scsi.OP_READ_CAPACITY_10, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8), 4, 4), 512);
+});
+
 test('a stopped unit is not ready until it is started', async () => {
   const target = await Target.create();
   target.good([scsi.OP_START_STOP_UNIT, 0, 0, 0, 0, 0]);
