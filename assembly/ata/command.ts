@@ -3,6 +3,7 @@ import { Device } from '../bus/device';
 import {
   MEDIA_FLUSH,
   MEDIA_OK,
+  MEDIA_RANGE,
   MEDIA_READ,
   MEDIA_READ_ONLY,
   MEDIA_VERIFY,
@@ -359,6 +360,7 @@ export function ataMediaDone(a: AtaDevice, t: AtaTask, r: Request, status: u32):
 /** Reads name the first bad sector as uncorrectable; writes that the medium lost are a device fault. */
 function mediaError(a: AtaDevice, t: AtaTask, r: Request, status: u32): u32 {
   if (status == MEDIA_READ_ONLY || t.operation == MEDIA_FLUSH) return abort(a, t);
+  if (status == MEDIA_RANGE) return failAtSector(a, t, r.errorSector, ATA_ERROR_IDNF, 0);
   const reads = t.operation == MEDIA_READ || t.operation == MEDIA_VERIFY;
   if (reads) return failAtSector(a, t, r.errorSector, ATA_ERROR_UNC, 0);
   return failAtSector(a, t, r.errorSector, ATA_ERROR_ABRT, ATA_STATUS_DF);

@@ -9,7 +9,7 @@
 /** First byte of the arena; above the heap base (static data) of the release and of the debug flavour. */
 export const ARENA_BASE = 0x10000;
 /** Raised whenever the meaning of a byte in the arena changes; a snapshot of another version is refused. */
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 
 // Machine header.
 export const AT_MAGIC = 0x10000;

@@ -59,6 +59,7 @@ import {
   MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
+  MEDIA_RANGE,
   MEDIA_READ,
   MEDIA_READ_ONLY,
   MEDIA_VERIFY,
@@ -184,7 +185,8 @@ export function enterDisk(kind: u32, sectorShift: u32): u32 {
 
 /**
  * Gives the disk another size; the controllers are told by the caller. A RAM disk that outgrows its memory moves. What
- * it did not have before is zeroes, and requests under way have their bytes still. False: there is no memory.
+ * it did not have before is zeroes; requests under way have their bytes still, as far as the disk does. False: there is
+ * no memory.
  */
 export function resizeDisk(disk: Disk, sectors: u64): bool {
   if (sectors == 0) return false;
@@ -205,8 +207,29 @@ export function resizeDisk(disk: Disk, sectors: u64): bool {
       memory.fill(<usize>disk.data + before, 0, bytes - before);
     }
   }
+  const shrinks = sectors < disk.sectors;
   disk.sectors = sectors;
+  if (shrinks) cutRequests(disk);
   return true;
+}
+
+/** The disk is shorter: what is under way ends there, but for what is moved already. */
+function cutRequests(disk: Disk): void {
+  const end: usize = load<u32>(AT_REQUEST_USED);
+  for (let at: usize = AT_REQUESTS; at < end; at += REQUEST_STRIDE) {
+    const r = changetype<Request>(at);
+    if (r.state == STATE_FREE || diskOf(r) != disk || r.operation == MEDIA_FLUSH || isInRange(r, disk))
+      continue;
+    if (r.state == STATE_STORE || (r.state == STATE_PARKED && r.parked == <u32>PARKED_END)) continue;
+    const good = r.sector < disk.sectors ? (disk.sectors - r.sector) << disk.sectorShift : 0;
+    if (r.operation != MEDIA_READ && r.operation != MEDIA_WRITE) {
+      forgetHost(r);
+      failAt(r, disk, MEDIA_RANGE, good);
+    } else if (good < r.limit) {
+      r.limit = good;
+      r.limitStatus = <u8>MEDIA_RANGE;
+    }
+  }
 }
 
 /**
@@ -411,12 +434,13 @@ export function reachLimit(r: Request): u32 {
 }
 
 /**
- * The byte from which on the medium has nothing to give, so that a controller never puts it into memory. Only
- * what the fault plan says: other failures show when the data is asked for.
+ * The byte from which on the medium has nothing to give, so that a controller never puts it into memory: by the fault
+ * plan, or because the disk ends there. Other failures show when the data is asked for.
  */
 export function readableEnd(r: Request): u64 {
   const planned = r.fault != 0 && load<u32>(r.fault, FAULT_AT_KIND) == FAULT_ERROR;
-  return planned && r.operation == MEDIA_READ ? r.limit : u64.MAX_VALUE;
+  const ends = planned || r.limitStatus == MEDIA_RANGE;
+  return ends && r.operation == MEDIA_READ ? r.limit : u64.MAX_VALUE;
 }
 
 export function diskOf(r: Request): Disk {
@@ -455,7 +479,11 @@ function refusal(r: Request, disk: Disk): u32 {
   if (writes && disk.readOnly != 0) return MEDIA_READ_ONLY;
   if (r.operation == MEDIA_FLUSH) return MEDIA_OK;
   if (disk.optical != 0 && disk.loaded == 0) return MEDIA_GONE;
-  return r.sector > disk.sectors || disk.sectors - r.sector < r.sectors ? MEDIA_ERROR : MEDIA_OK;
+  return isInRange(r, disk) ? MEDIA_OK : MEDIA_RANGE;
+}
+
+function isInRange(r: Request, disk: Disk): bool {
+  return r.sector <= disk.sectors && disk.sectors - r.sector >= r.sectors;
 }
 
 function applyFault(r: Request, disk: Disk): void {
@@ -536,6 +564,13 @@ export function failAt(r: Request, disk: Disk, status: u32, at: u64): void {
 
 /** A status that says that something failed, whatever the host returned. */
 function failure(status: u32): u32 {
-  const known = status == MEDIA_READ_ONLY || status == MEDIA_NO_SPACE || status == MEDIA_GONE;
-  return known ? status : MEDIA_ERROR;
+  switch (status) {
+    case MEDIA_READ_ONLY:
+    case MEDIA_NO_SPACE:
+    case MEDIA_GONE:
+    case MEDIA_RANGE:
+      return status;
+    default:
+      return MEDIA_ERROR;
+  }
 }

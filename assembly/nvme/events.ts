@@ -4,6 +4,7 @@ import { feature } from './features';
 import { complete, hasRoom, postEntry, wake } from './queue';
 import {
   NVME_ABORT_REQUESTED,
+  NVME_ADMIN_FORMAT,
   NVME_AER_LIMIT,
   NVME_EVENT_ERROR,
   NVME_EVENT_FIRMWARE,
@@ -16,6 +17,7 @@ import {
   NVME_LOG_ERROR,
   NVME_LOG_FIRMWARE,
   NVME_LOG_SMART,
+  NVME_SEQUENCE,
   NVME_STATUS_DNR,
   NVME_STATUS_MORE,
 } from './regs';
@@ -109,7 +111,8 @@ export function abortEvent(d: Nvme, cid: u32): bool {
 /** Writes a failed command into the error log; the bits that its status gets besides. */
 export function logError(d: Nvme, c: Command, status: u32): u32 {
   // What may go well another time, and what the host itself asked for.
-  const later = status == <u32>NVME_INTERNAL || status == <u32>NVME_FORMAT_IN_PROGRESS;
+  const busy = status == <u32>NVME_SEQUENCE && c.sq == 0 && c.opcode == <u32>NVME_ADMIN_FORMAT;
+  const later = status == <u32>NVME_INTERNAL || status == <u32>NVME_FORMAT_IN_PROGRESS || busy;
   const again: u32 = later ? 0 : NVME_STATUS_DNR;
   if (status == <u32>NVME_ABORT_REQUESTED || status == <u32>NVME_ABORT_REQUESTED + 1) return 0;
   const at = newEntry(d, c.sq, c.cid, status | NVME_STATUS_MORE | again);

@@ -8,6 +8,7 @@ import {
   MEDIA_NO_SPACE,
   MEDIA_OK,
   MEDIA_PENDING,
+  MEDIA_RANGE,
   MEDIA_READ,
   MEDIA_READ_ONLY,
   MEDIA_VERIFY,
@@ -247,6 +248,7 @@ function statusOf(c: Command, outcome: u32): u32 {
   if (outcome == MEDIA_OK) return NVME_SUCCESS;
   if (outcome == MEDIA_READ_ONLY) return NVME_WRITE_PROTECTED;
   if (outcome == MEDIA_NO_SPACE) return NVME_CAPACITY_EXCEEDED;
+  if (outcome == MEDIA_RANGE) return NVME_LBA_RANGE;
   return c.operation == MEDIA_READ || c.operation == MEDIA_VERIFY ? NVME_READ_ERROR : <u32>NVME_WRITE_FAULT;
 }
 

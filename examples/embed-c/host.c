@@ -11,7 +11,7 @@
 #include "backplane.h"
 
 /* From assembly/bus/layout.ts and codes.ts, as docs/EMBEDDING.md lists them. */
-enum { LAYOUT_VERSION = 5, AT_VERSION = 0x10004, AT_IRQ_LINES = 0x10018, AT_SCRATCH = 0x10800, AT_RUNS = 0x11000, AT_RUN_ADDRESSES = 0xd2000 };
+enum { LAYOUT_VERSION = 6, AT_VERSION = 0x10004, AT_IRQ_LINES = 0x10018, AT_SCRATCH = 0x10800, AT_RUNS = 0x11000, AT_RUN_ADDRESSES = 0xd2000 };
 enum { KIND_AHA1542 = 1, DISK_HOST = 2, MEDIA_OK = 0, IRQ = 11 };
 
 enum { PAGES = 48, RAM_SIZE = 1 << 20, SECTORS = 64, REQUESTS = 4096 };
