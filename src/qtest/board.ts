@@ -7,6 +7,7 @@ import type { AccessSize, Controller, Machine } from '../machine/index.ts';
 import { Bridge, type BridgeShape, PciBridge, type PciTarget } from './bridge.ts';
 import type { CommandLine, MachineKind } from './command-line.ts';
 import { FwCfg, type FwCfgState } from './fw-cfg.ts';
+import { HostBridge, type HostBridgeShape, overlaps, type Range } from './host-bridge.ts';
 import { RTC_DATA_PORT, RTC_INDEX_PORT, Rtc, type RtcState } from './rtc.ts';
 
 const CONFIG_ADDRESS = 0xcf8;
@@ -35,18 +36,30 @@ const NO_ROUTES: readonly (readonly [number, number])[] = [0, 1, 2, 3].map(
 const ICH_ROUTES = [...NO_ROUTES, ...NO_ROUTES.map(([at, off]) => [at + MORE_ROUTES - ROUTES, off] as const)];
 
 interface Chipset {
+  /** At device and function 0. */
+  readonly host: HostBridgeShape | null;
   /** Device and function numbers as one: device × 8 + function. */
   readonly bridges: readonly (readonly [devfn: number, shape: BridgeShape])[];
   readonly routers: number;
 }
 
+const NOTHING: readonly Range[] = [];
 const INTEL = 0x8086;
 const CHIPSETS: Readonly<Record<MachineKind, Chipset>> = {
-  none: { bridges: [], routers: -1 },
+  none: { host: null, bridges: [], routers: -1 },
   pc: {
     routers: 8,
+    host: {
+      vendor: INTEL,
+      device: 0x1237,
+      revision: 2,
+      classCode: 0x060000,
+      command: 6,
+      pam: 0x59,
+      smram: 0x72,
+      esmramc: -1,
+    },
     bridges: [
-      [0, { vendor: INTEL, device: 0x1237, revision: 2, classCode: 0x060000 }],
       [
         8,
         {
@@ -63,8 +76,17 @@ const CHIPSETS: Readonly<Record<MachineKind, Chipset>> = {
   },
   q35: {
     routers: 0x1f * 8,
+    host: {
+      vendor: INTEL,
+      device: 0x29c0,
+      revision: 0,
+      classCode: 0x060000,
+      command: 6,
+      pam: 0x90,
+      smram: 0x9d,
+      esmramc: 0x9e,
+    },
     bridges: [
-      [0, { vendor: INTEL, device: 0x29c0, revision: 0, classCode: 0x060000 }],
       [
         0x1f * 8,
         {
@@ -104,6 +126,7 @@ export class Board {
   readonly #functions = new Map<number, PciTarget>();
   readonly #bridges = new Map<number, Bridge>();
   readonly #router: Bridge | null;
+  readonly #host: HostBridge | null = null;
   readonly firmware: FwCfg;
   readonly rtc: Rtc;
   #configAddress = 0;
@@ -122,8 +145,13 @@ export class Board {
     this.rtc = new Rtc(line.startSeconds ?? startSeconds);
     // Clients read registers behind the end of a BAR, and take them for zeroes.
     machine.bus.emptyByte = 0;
-    for (const [devfn, shape] of CHIPSETS[kind].bridges) {
-      const bridge = new Bridge(shape);
+    const { host, bridges } = CHIPSETS[kind];
+    const chips = bridges.map(([devfn, shape]) => [devfn, new Bridge(shape)] as const);
+    if (host !== null) {
+      this.#host = new HostBridge(host, machine.memory.regions[0]?.bytes ?? 0);
+      chips.push([0, this.#host]);
+    }
+    for (const [devfn, bridge] of chips) {
       this.#bridges.set(devfn, bridge);
       this.#functions.set(devfn, bridge);
     }
@@ -227,23 +255,41 @@ export class Board {
     else this.machine.bus.writePort(port, size, value);
   }
 
-  // Memory. An access of 1, 2 or 4 bytes that is aligned reaches a device as one.
+  // Memory. An access of 1, 2 or 4 bytes that is aligned reaches a device as one. What the host bridge keeps the processor
+  // from reads as ones and cannot be written.
+
+  /** Where an access is kept from RAM, as offsets. */
+  #closed(access: 'read' | 'write', address: number, length: number): readonly Range[] {
+    return this.#host === null ? NOTHING : overlaps(this.#host.closed(access), address, length);
+  }
 
   /** What a load of 1, 2 or 4 bytes finds. */
   load(address: number, size: AccessSize): number {
+    if (this.#closed('read', address, size).length > 0)
+      return Buffer.from(this.readBytes(address, size)).readUIntLE(0, size);
     if (this.machine.memory.isRam(address, size) || address % size === 0)
       return this.machine.bus.readMemory(address, size);
     return joinPieces(address, size, (at, part) => this.machine.bus.readMemory(at, part));
   }
 
   store(address: number, size: AccessSize, value: number): void {
-    if (this.machine.memory.isRam(address, size) || address % size === 0)
+    if (this.#closed('write', address, size).length > 0) {
+      const bytes = Buffer.alloc(size);
+      bytes.writeUIntLE(value, 0, size);
+      this.writeBytes(address, bytes);
+    } else if (this.machine.memory.isRam(address, size) || address % size === 0)
       this.machine.bus.writeMemory(address, size, value);
     else splitPieces(address, size, value, (at, part, bits) => this.machine.bus.writeMemory(at, part, bits));
   }
 
   /** `length` bytes from `address` on, from RAM at once and from devices in accesses as large as alignment allows. */
   readBytes(address: number, length: number): Uint8Array {
+    const bytes = this.#readPieces(address, length);
+    for (const { start, end } of this.#closed('read', address, length)) bytes.fill(0xff, start, end);
+    return bytes;
+  }
+
+  #readPieces(address: number, length: number): Uint8Array {
     const { memory, bus } = this.machine;
     if (length > 0 && memory.isRam(address, length)) return memory.readBytes(address, length);
     const bytes = new Uint8Array(length);
@@ -258,6 +304,15 @@ export class Board {
   }
 
   writeBytes(address: number, bytes: Uint8Array): void {
+    let from = 0;
+    for (const { start, end } of this.#closed('write', address, bytes.length)) {
+      this.#writePieces(address + from, bytes.subarray(from, start));
+      from = end;
+    }
+    this.#writePieces(address + from, bytes.subarray(from));
+  }
+
+  #writePieces(address: number, bytes: Uint8Array): void {
     const { memory, bus } = this.machine;
     this.#pieces(address, bytes.length, {
       ram: (at, n) => memory.writeBytes(address + at, bytes, at, n),

@@ -45,6 +45,7 @@ export class Bridge implements PciTarget {
   readonly #shape: BridgeShape;
   readonly #registers = new Uint8Array(CONFIG_BYTES);
   readonly #masks = new Uint8Array(CONFIG_BYTES);
+  #changes = 0;
 
   constructor(shape: BridgeShape) {
     this.#shape = shape;
@@ -60,7 +61,13 @@ export class Bridge implements PciTarget {
     return value;
   }
 
+  /** How often registers may have changed: what follows from them holds while this does. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   configWrite(at: number, size: AccessSize, value: number): void {
+    this.#changes++;
     for (let i = 0; i < size; i++) {
       const mask = this.#masks[at + i] ?? 0;
       const byte = (value >>> (8 * i)) & mask;
@@ -72,6 +79,7 @@ export class Bridge implements PciTarget {
     const { vendor, device, revision, classCode, multifunction = false, writable = [] } = this.#shape;
     const { header = 0, command = 7 } = this.#shape;
     const registers = this.#registers.fill(0);
+    this.#changes++;
     const put = (at: number, bytes: number, value: number): void => {
       for (let i = 0; i < bytes; i++) registers[at + i] = value >>> (8 * i);
     };
@@ -91,6 +99,7 @@ export class Bridge implements PciTarget {
 
   set state(bytes: readonly number[]) {
     this.#registers.set(bytes.slice(0, CONFIG_BYTES));
+    this.#changes++;
   }
 }
 
