@@ -314,6 +314,11 @@ function setMachine(draft: Draft, value: string): void {
   const options = parseOptions(value, 'type');
   for (const [key, setting] of options) {
     if (key === 'type') draft.machine = machineOf(setting);
+    else if (key === 'fd-bootchk')
+      draft.boot = {
+        ...draft.boot,
+        floppySignature: toSwitch(setting, `-machine ${value}: fd-bootchk`),
+      };
     else if (key === 'accel') checkAccelerator(setting, `-machine ${value}`);
     else if (!HARMLESS_MACHINE.some((name) => name === key))
       throw new QtestError(`-machine ${value}: a machine has no property "${key}"`);

@@ -3,6 +3,7 @@
 import type { Controller, Disk, Machine } from '../machine/index.ts';
 import type { Backends } from './backends.ts';
 import { type BlockDrive, type BlockGraph, policyOf } from './block/graph.ts';
+import { DISC_BLOCK } from './block/node.ts';
 import type { Board } from './board.ts';
 import { PciBridge } from './bridge.ts';
 import type { GlobalProperty, MachineKind } from './command-line.ts';
@@ -46,8 +47,6 @@ const FIRST_ISA_LINE = 14;
 const SLOTS = 32;
 const SCSI_TARGETS = 16;
 const SCSI_LUNS = 8;
-/** Bytes of a block on a CD. */
-const DISC_BLOCK = 2048;
 /** Where the chipset has its own disk controllers. */
 const PC_IDE = 1 * 8 + 1;
 const Q35_AHCI = 0x1f * 8 + 2;

@@ -7,6 +7,7 @@ import type { Board } from './board.ts';
 import type { BootOptions } from './command-line.ts';
 import type { Device, DeviceTree } from './device-tree.ts';
 import { QtestError } from './errors.ts';
+import { number } from './fw-cfg.ts';
 import { geometryOf } from './geometry.ts';
 import { toNumber } from './options.ts';
 import type { Rtc } from './rtc.ts';
@@ -114,8 +115,6 @@ export function firmwareFiles(board: Board, tree: DeviceTree, boot: BootOptions)
     );
     if (logical.some((number) => number > 0)) geometries.push(`${path()} ${logical.join(' ')}`);
   }
-  const number = (bytes: number, value: number): Uint8Array =>
-    Uint8Array.from({ length: bytes }, (_, i) => value >>> (8 * i));
   const files = new Map([
     ['bios-geometry', lines(geometries)],
     ['bootorder', lines([...order].sort(([a], [b]) => a - b).map(([, path]) => path))],

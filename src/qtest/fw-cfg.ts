@@ -23,14 +23,17 @@ export interface FwCfgState {
   readonly offset: number;
 }
 
+/** A number of an item or file, of `bytes` bytes. */
+export function number(bytes: number, value: number): Uint8Array {
+  return Uint8Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) % 256);
+}
+
 export class FwCfg {
   readonly #items: Map<number, Uint8Array>;
   #item = 0;
   #offset = 0;
 
   constructor(ramBytes: number, uuid: Uint8Array, menu: boolean) {
-    const number = (bytes: number, value: number): Uint8Array =>
-      Uint8Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) % 256);
     this.#items = new Map([
       [ITEM_SIGNATURE, new TextEncoder().encode('QEMU')],
       [ITEM_FEATURES, number(4, 1)],

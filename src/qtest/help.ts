@@ -33,7 +33,7 @@ export function serverHelp(name: string): string {
     '  -incoming unix:PATH          takes over the state of another process that migrates there',
     '  -run-with exit-with-parent=on  ends with the process that started the server',
     '  -audio none                  marks clients of 8.0 on, whose query-machines has acpi',
-    '  -S, -nodefaults, -vga none, -net none, -version, -help',
+    '  -S, -preconfig, -nodefaults, -no-fd-bootchk, -vga none, -net none, -monitor none, -version, -help',
     '',
     'Taken, and without a meaning here:',
     ...wrap(harmlessOptions().join(' '), 2),

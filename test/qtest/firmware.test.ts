@@ -86,6 +86,7 @@ test('boot: letters become settings; once holds until the first reset', async ()
   const cases: readonly (readonly [line: string, first: number, then: number])[] = [
     ['', 0x1230, 0x1230],
     ['-no-fd-bootchk', 0x1231, 0x1231],
+    ['-machine pc,fd-bootchk=off', 0x1231, 0x1231],
     ['-boot nda', 0x3410, 0x3410],
     ['-boot order=', 0, 0],
     ['-boot once=d -boot order=nda', 0x0300, 0x3410],

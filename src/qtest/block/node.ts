@@ -12,6 +12,9 @@ const EROFS = 30;
 /** What guests are told of a disk is cut to whole sectors of this size. */
 const SECTOR = 512;
 
+/** Bytes of a block on a CD. */
+export const DISC_BLOCK = 2048;
+
 export class BlockNode implements SyncMedium {
   readonly sync = true;
   readonly name: string;

@@ -2,7 +2,7 @@
 
 import type { Drive } from '../../machine/index.ts';
 import type { BlockDrive } from '../block/graph.ts';
-import type { BlockNode } from '../block/node.ts';
+import { type BlockNode, DISC_BLOCK } from '../block/node.ts';
 import { QtestError } from '../errors.ts';
 import { flattenOptions } from '../options.ts';
 import type { System } from '../system.ts';
@@ -10,8 +10,6 @@ import { type Arguments, type Command, flag, type Json, optional, text, whole } 
 
 const BY_NAME = { '*device': 'str', '*id': 'str' } as const;
 const FORMAT_NAMES: Readonly<Record<string, string>> = { vhd: 'vpc' };
-/** Bytes of a block on a CD. */
-const DISC_BLOCK = 2048;
 
 const NODE_SHAPE = {
   file: 'str',
