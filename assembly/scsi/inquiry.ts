@@ -22,7 +22,9 @@ import {
   INQUIRY_AT_VENDOR,
   INQUIRY_BYTES,
   INQUIRY_CMDQUE,
+  INQUIRY_SYNC,
   INQUIRY_VERSION_SPC3,
+  INQUIRY_WIDE,
   KEY_ILLEGAL_REQUEST,
   MAX_TRANSFER_BLOCKS,
   MAX_UNMAP_RANGES,
@@ -88,7 +90,7 @@ function copy(to: usize, from: StaticArray<u8>): void {
   memory.copy(to, changetype<usize>(from), from.length);
 }
 
-/** SPC-3 6.4.2; tasks may carry tags (CMDQUE). */
+/** SPC-3 6.4.2; on a parallel bus tasks may carry tags, and targets agree to synchronous and wide transfers. */
 function standard(t: ScsiTask): u32 {
   const at = bufferOf(t);
   memory.fill(at, 0, INQUIRY_BYTES);
@@ -98,7 +100,8 @@ function standard(t: ScsiTask): u32 {
   store<u8>(at, INQUIRY_VERSION_SPC3, 2);
   store<u8>(at, 0x02, 3);
   store<u8>(at, INQUIRY_BYTES - 5, 4);
-  if (!optical || !isPacket(unitOf(t))) store<u8>(at, INQUIRY_CMDQUE, INQUIRY_AT_FLAGS);
+  if (!optical || !isPacket(unitOf(t)))
+    store<u8>(at, INQUIRY_CMDQUE | INQUIRY_SYNC | INQUIRY_WIDE, INQUIRY_AT_FLAGS);
   copy(at + INQUIRY_AT_VENDOR, VENDOR);
   putProduct(t, at + INQUIRY_AT_PRODUCT);
   if (

@@ -147,9 +147,11 @@ export const SENSE_INFORMATION_BYTES = 12;
 /** Standard INQUIRY data, [1] 6.4.2. */
 export const INQUIRY_BYTES = 96;
 export const INQUIRY_AT_DEVICE = 0;
-/** Byte 7, and in it: tagged tasks. */
+/** Byte 7, and in it: tagged tasks, synchronous transfers, 16 bits of data. */
 export const INQUIRY_AT_FLAGS = 7;
 export const INQUIRY_CMDQUE = 0x02;
+export const INQUIRY_SYNC = 0x10;
+export const INQUIRY_WIDE = 0x20;
 export const INQUIRY_AT_VENDOR = 8;
 export const INQUIRY_AT_PRODUCT = 16;
 export const INQUIRY_AT_REVISION = 32;

@@ -251,6 +251,8 @@ test('INQUIRY: a disk of SPC-3, and the pages that it lists', async () => {
   const data = target.good([scsi.OP_INQUIRY, 0, 0, 0, 255, 0], 255);
   assert.is(data.length, scsi.INQUIRY_BYTES);
   assert.equal([...data.subarray(0, 5)], [0, 0, 5, 2, scsi.INQUIRY_BYTES - 5]);
+  // SPC-3 6.4.2: what an initiator negotiates about only with targets that say it.
+  assert.is(data[scsi.INQUIRY_AT_FLAGS], scsi.INQUIRY_CMDQUE | scsi.INQUIRY_SYNC | scsi.INQUIRY_WIDE);
   assert.is(String.fromCharCode(...data.subarray(8, 36)), 'BACKPLNEVIRTUAL DISK    1.0 ');
   const page = (code: number): Uint8Array => target.good([scsi.OP_INQUIRY, 1, code, 0, 255, 0], 255);
   const pages = [...page(0).subarray(4)];
