@@ -8,6 +8,7 @@ import type { DmaMemory, Driver, DriverHost } from '../../src/drivers/driver.ts'
 import {
   createController,
   type Dma,
+  type DmaRun,
   type EmbeddedController,
   type EmbedOptions,
 } from '../../src/embed/index.ts';
@@ -151,26 +152,21 @@ export class TestRam {
 
   callbacks(): Dma {
     const { memory, calls } = this;
+    const each = (runs: readonly DmaRun[], bytes: number, move: (run: DmaRun, at: number) => void): void => {
+      calls.push(runs.length);
+      let at = 0;
+      for (const run of runs) {
+        move(run, at);
+        at += run.bytes;
+      }
+      assert.is(at, bytes);
+    };
     return {
       regions: REGIONS.map(({ base, bytes }) => ({ base, bytes })),
-      read(runs, to) {
-        calls.push(runs.length);
-        let at = 0;
-        for (const { address, bytes } of runs) {
-          memory.readInto(address, to, at, bytes);
-          at += bytes;
-        }
-        assert.is(at, to.length);
-      },
-      write(runs, from) {
-        calls.push(runs.length);
-        let at = 0;
-        for (const { address, bytes } of runs) {
-          memory.writeBytes(address, from, at, bytes);
-          at += bytes;
-        }
-        assert.is(at, from.length);
-      },
+      read: (runs, to) =>
+        each(runs, to.length, ({ address, bytes }, at) => memory.readInto(address, to, at, bytes)),
+      write: (runs, from) =>
+        each(runs, from.length, ({ address, bytes }, at) => memory.writeBytes(address, from, at, bytes)),
     };
   }
 }

@@ -70,39 +70,47 @@ function list({ linux, page }: CountRig, nents = 2) {
 /** What one bio of a driver's own is: the vecs of an iterator. */
 const PIECES = [{ bv_page: null, bv_len: 512, bv_offset: 0 }];
 
+/** Functions of a queue, or of a device, and a number. */
+const OF_QUEUE = [
+  'blk_queue_bounce_limit',
+  'blk_queue_max_hw_sectors',
+  'blk_queue_chunk_sectors',
+  'blk_queue_max_discard_sectors',
+  'blk_queue_max_write_same_sectors',
+  'blk_queue_max_segments',
+  'blk_queue_max_segment_size',
+  'blk_queue_logical_block_size',
+  'blk_queue_physical_block_size',
+  'blk_queue_alignment_offset',
+  'blk_queue_io_min',
+  'blk_queue_io_opt',
+  'blk_queue_segment_boundary',
+  'blk_queue_virt_boundary',
+  'blk_queue_dma_alignment',
+  'blk_queue_update_dma_alignment',
+  'blk_queue_dma_pad',
+  'blk_queue_update_dma_pad',
+  'blk_queue_rq_timeout',
+] as const;
+const OF_DEVICE = [
+  'dma_set_mask',
+  'dma_set_coherent_mask',
+  'dma_set_mask_and_coherent',
+  'dma_set_max_seg_size',
+  'dma_set_seg_boundary',
+] as const;
+
 const settings: Record<string, Call> = {
-  blk_queue_bounce_limit: (r, n) => r.linux.blk_queue_bounce_limit(r.q, n),
-  blk_queue_max_hw_sectors: (r, n) => r.linux.blk_queue_max_hw_sectors(r.q, n),
-  blk_queue_chunk_sectors: (r, n) => r.linux.blk_queue_chunk_sectors(r.q, n),
-  blk_queue_max_discard_sectors: (r, n) => r.linux.blk_queue_max_discard_sectors(r.q, n),
-  blk_queue_max_write_same_sectors: (r, n) => r.linux.blk_queue_max_write_same_sectors(r.q, n),
-  blk_queue_max_segments: (r, n) => r.linux.blk_queue_max_segments(r.q, n),
-  blk_queue_max_segment_size: (r, n) => r.linux.blk_queue_max_segment_size(r.q, n),
-  blk_queue_logical_block_size: (r, n) => r.linux.blk_queue_logical_block_size(r.q, n),
-  blk_queue_physical_block_size: (r, n) => r.linux.blk_queue_physical_block_size(r.q, n),
-  blk_queue_alignment_offset: (r, n) => r.linux.blk_queue_alignment_offset(r.q, n),
+  ...Object.fromEntries(OF_QUEUE.map((name): [string, Call] => [name, (r, n) => r.linux[name](r.q, n)])),
+  ...Object.fromEntries(OF_DEVICE.map((name): [string, Call] => [name, (r, n) => r.linux[name](r.dev, n)])),
   blk_limits_io_min: (r, n) => r.linux.blk_limits_io_min(r.q.limits, n),
-  blk_queue_io_min: (r, n) => r.linux.blk_queue_io_min(r.q, n),
   blk_limits_io_opt: (r, n) => r.linux.blk_limits_io_opt(r.q.limits, n),
-  blk_queue_io_opt: (r, n) => r.linux.blk_queue_io_opt(r.q, n),
-  blk_queue_segment_boundary: (r, n) => r.linux.blk_queue_segment_boundary(r.q, n),
-  blk_queue_virt_boundary: (r, n) => r.linux.blk_queue_virt_boundary(r.q, n),
-  blk_queue_dma_alignment: (r, n) => r.linux.blk_queue_dma_alignment(r.q, n),
-  blk_queue_update_dma_alignment: (r, n) => r.linux.blk_queue_update_dma_alignment(r.q, n),
-  blk_queue_dma_pad: (r, n) => r.linux.blk_queue_dma_pad(r.q, n),
-  blk_queue_update_dma_pad: (r, n) => r.linux.blk_queue_update_dma_pad(r.q, n),
   blk_queue_dma_drain: (r, n) => r.linux.blk_queue_dma_drain(r.q, () => true, r.kbuf, n),
-  blk_queue_rq_timeout: (r, n) => r.linux.blk_queue_rq_timeout(r.q, n),
   blk_stack_limits: (r, n) => r.linux.blk_stack_limits(r.linux.blk_alloc_queue(0).limits, r.q.limits, n),
   bdev_stack_limits: (r, n) => r.linux.bdev_stack_limits(r.linux.blk_alloc_queue(0).limits, r.bdev, n),
   disk_stack_limits: (r, n) => r.linux.disk_stack_limits(r.disk, r.bdev, n),
   set_capacity: (r, n) => r.linux.set_capacity(r.disk, n),
   generic_start_io_acct: (r, n) => r.linux.generic_start_io_acct(READ, n, r.disk.part0),
-  dma_set_mask: (r, n) => r.linux.dma_set_mask(r.dev, n),
-  dma_set_coherent_mask: (r, n) => r.linux.dma_set_coherent_mask(r.dev, n),
-  dma_set_mask_and_coherent: (r, n) => r.linux.dma_set_mask_and_coherent(r.dev, n),
-  dma_set_max_seg_size: (r, n) => r.linux.dma_set_max_seg_size(r.dev, n),
-  dma_set_seg_boundary: (r, n) => r.linux.dma_set_seg_boundary(r.dev, n),
 };
 
 const bios: Record<string, Call> = {
