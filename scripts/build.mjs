@@ -13,7 +13,7 @@ const stampFile = at('.cache', 'build.json');
 const flavours = { release: 'backplane', debug: 'backplane.debug' };
 
 /** Library entries, from the exports map: `.` is src/index.ts, `./linux` is src/linux/index.ts. */
-export function libraryEntries() {
+function libraryEntries() {
   const { exports } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
   const entries = {};
   for (const [subpath, target] of Object.entries(exports)) {

@@ -4,8 +4,8 @@
 import type { ContentState, MediumContent } from './content.ts';
 import { MediumError } from './error.ts';
 
-export const MIN_CHUNK_BYTES = 4096;
-export const MAX_CHUNK_BYTES = 65536;
+const MIN_CHUNK_BYTES = 4096;
+const MAX_CHUNK_BYTES = 65536;
 
 /** A stretch of whole chunks: their bytes one after the other, or null for zeroes. */
 export interface Span {

@@ -62,10 +62,6 @@ export class Host {
     this.#guests.push(guest);
   }
 
-  get guests(): readonly Guest[] {
-    return this.#guests;
-  }
-
   #at(address: number): Guest | undefined {
     const id = (address >>> 8) & 0xffff;
     return this.#guests.find((guest) => guest.pciId === id);

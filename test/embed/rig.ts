@@ -35,7 +35,7 @@ export const KINDS: readonly ControllerKind[] = [
 
 const MIB = 2 ** 20;
 /** RAM at 0 and, for who reaches it, at 4 GiB; in the test's array the second lies behind the first. */
-export const REGIONS = [
+const REGIONS = [
   { base: 0, bytes: 4 * MIB, at: 0 },
   { base: 2 ** 32, bytes: 4 * MIB, at: 4 * MIB },
 ] as const;

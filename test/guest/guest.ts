@@ -40,7 +40,7 @@ export interface CommandResult {
   readonly output: string;
 }
 
-export class GuestTimeout extends Error {}
+class GuestTimeout extends Error {}
 
 export class Guest {
   readonly emulator: V86;

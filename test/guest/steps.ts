@@ -13,6 +13,7 @@ import {
   shell,
   theDisk,
 } from './bench.ts';
+import { READER_TARGET } from './reader.ts';
 import { savedStates } from './states.ts';
 
 export interface Step {
@@ -158,7 +159,7 @@ export async function blocksPerSecond(
   program: string,
   count: number,
 ): Promise<number> {
-  const timed = `ln -sf /dev/${disk} /tmp/target; read a b < /proc/uptime; ${program} && read c d < /proc/uptime && echo $a $c`;
+  const timed = `ln -sf /dev/${disk} ${READER_TARGET}; read a b < /proc/uptime; ${program} && read c d < /proc/uptime && echo $a $c`;
   const { status, output } = await bench.guest.run(timed);
   const [from, to] = output.trim().split(' ').map(Number);
   if (status !== 0 || from === undefined || to === undefined)

@@ -15,7 +15,7 @@ const ANSWERED = 200;
 const BROKEN = /\b(?:BUG|Oops|Call Trace|blocked for more than|general protection)\b/;
 
 /** A server with the content of a disk, which outlives it. */
-export class VanishingServer {
+class VanishingServer {
   readonly #path = join(tmpdir(), `backplane-guest-${process.pid}.sock`);
   readonly #content = Buffer.alloc(DISK_BYTES);
   #server: ScriptedServer | null = null;

@@ -15,7 +15,7 @@ export const AT_L1_SIZE = 36;
 export const AT_L1_OFFSET = 40;
 export const AT_TABLE_OFFSET = 48;
 export const AT_TABLE_CLUSTERS = 56;
-export const AT_INCOMPATIBLE = 72;
+const AT_INCOMPATIBLE = 72;
 export const AT_AUTOCLEAR = 88;
 export const AT_REFCOUNT_ORDER = 96;
 export const AT_HEADER_LENGTH = 100;
@@ -29,7 +29,7 @@ const AT_COMPRESSION = 104;
 export const V2_LENGTH = 72;
 export const V3_LENGTH = 104;
 
-export const EXTENSION_END = 0;
+const EXTENSION_END = 0;
 export const EXTENSION_BACKING_FORMAT = 0xe2792aca;
 const EXTENSION_FEATURES = 0x6803f857;
 
