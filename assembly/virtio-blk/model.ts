@@ -22,6 +22,8 @@ import { readLegacy, readModern, writeLegacy, writeModern } from './registers';
 import {
   BLK_CONFIG_BYTES,
   BLK_RANGE_MAX,
+  LEGACY_ISR,
+  LEGACY_QUEUE_NOTIFY,
   PROFILE_ACCESS_PLATFORM,
   PROFILE_DISCARD_SECTORS,
   PROFILE_EVENT_IDX,
@@ -29,6 +31,7 @@ import {
   PROFILE_INDIRECT,
   PROFILE_MULTIPLIER,
   PROFILE_PACKED,
+  PROFILE_PORTS,
   PROFILE_QUEUE_SIZE,
   PROFILE_QUEUES,
   PROFILE_RANGES,
@@ -110,6 +113,7 @@ const SMALL_CAPABILITY: u32 = 16;
 const LARGE_CAPABILITY: u32 = 20;
 /** A queue's notification register. */
 const NOTIFY_BYTES: u32 = 4;
+const PORT_BYTES: u32 = 2;
 /** Header and status. */
 const OWN_SEGMENTS: u32 = 2;
 
@@ -136,7 +140,7 @@ function claim(d: VirtioBlk): void {
   d.segMax = within(PROFILE_SEG_MAX, 0, VIRTIO_SEGMENTS_MAX);
   d.sizeMax = profileWord(PROFILE_SIZE_MAX);
   d.chainMax = max(d.queueMax, d.segMax + OWN_SEGMENTS);
-  d.multiplier = flag(PROFILE_MULTIPLIER, NOTIFY_BYTES);
+  d.multiplier = atPorts(d) ? 0 : flag(PROFILE_MULTIPLIER, NOTIFY_BYTES);
   d.discardSectors = profileWord(PROFILE_DISCARD_SECTORS);
   d.zeroesSectors = profileWord(PROFILE_ZEROES_SECTORS);
   d.ranges = within(PROFILE_RANGES, 1, BLK_RANGE_MAX);
@@ -193,6 +197,11 @@ function configure(d: VirtioBlk, f: PciFunction): bool {
   makeWritable(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BAR, 0xff);
   for (let i: u32 = VIRTIO_CAP_OFFSET; i < LARGE_CAPABILITY; i++)
     makeWritable(f, VIRTIO_CAP_AT_WINDOW + i, 0xff);
+  if (atPorts(d)) {
+    move(f, VIRTIO_CAP_AT_ISR, LEGACY_ISR);
+    move(f, VIRTIO_CAP_AT_NOTIFY, LEGACY_QUEUE_NOTIFY);
+    set32(f, VIRTIO_CAP_AT_NOTIFY + VIRTIO_CAP_BYTES, PORT_BYTES);
+  }
   addPowerManagement(f, VIRTIO_CAP_AT_PM, false);
   if (vectors == 0) return true;
   addBar(f, VIRTIO_BAR_MSIX, VIRTIO_MSIX_BYTES, 0);
@@ -207,6 +216,21 @@ function structure(f: PciFunction, at: u32, type: u32, offset: u32, bytes: u32, 
   set8(f, at + VIRTIO_CAP_BAR, type == <u32>VIRTIO_CAP_WINDOW ? 0 : VIRTIO_BAR_MODERN);
   set32(f, at + VIRTIO_CAP_OFFSET, offset);
   set32(f, at + VIRTIO_CAP_BYTES, bytes);
+}
+
+/**
+ * Whether a modern driver, too, notifies and asks for the interrupt's cause at the legacy ports ([1] 4.1.4: a structure
+ * may lie in I/O space), which mean the same there: a queue's number is written, reading acknowledges. For machines in
+ * which a port costs less than an address.
+ */
+function atPorts(d: VirtioBlk): bool {
+  return d.transitional != 0 && profileWord(PROFILE_PORTS) != 0;
+}
+
+/** Has a structure lie at a port. */
+function move(f: PciFunction, at: u32, port: u32): void {
+  set8(f, at + VIRTIO_CAP_BAR, VIRTIO_BAR_LEGACY);
+  set32(f, at + VIRTIO_CAP_OFFSET, port);
 }
 
 /** The one place for a disk. Another disk, or none, is a change of the configuration while the driver works. */
@@ -253,31 +277,39 @@ export function write(d: VirtioBlk, bar: u32, at: u32, size: u32, value: u32): v
 /** Before a configuration read: what the window shows is brought up to date. */
 export function beforeConfigRead(d: VirtioBlk, at: u32, size: u32): void {
   const f = functionOf(d);
-  const bytes = windowBytes(f, at, size);
+  const bytes = windowBytes(d, f, at, size);
   if (bytes == 0) return;
   const from = get32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_OFFSET);
-  set32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_EXTRA, readModern(d, from, bytes));
+  const bar = get8(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BAR);
+  set32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_EXTRA, read(d, bar, from, bytes));
 }
 
 /** After a configuration write: what was put into the window goes to the register. */
 export function afterConfigWrite(d: VirtioBlk, at: u32, size: u32): void {
   const f = functionOf(d);
-  const bytes = windowBytes(f, at, size);
+  const bytes = windowBytes(d, f, at, size);
   if (bytes == 0) return;
   const to = get32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_OFFSET);
   const value = get32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_EXTRA);
-  writeModern(d, to, bytes, bytes == 4 ? value : value & (((<u32>1) << (bytes << 3)) - 1));
+  const bar = get8(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BAR);
+  write(d, bar, to, bytes, bytes == 4 ? value : value & (((<u32>1) << (bytes << 3)) - 1));
 }
 
 /** Bytes of the register that an access to configuration space means, 0: none. */
-function windowBytes(f: PciFunction, at: u32, size: u32): u32 {
+function windowBytes(d: VirtioBlk, f: PciFunction, at: u32, size: u32): u32 {
   const data: u32 = VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_EXTRA;
   if (at >= data + 4 || at + size <= data) return 0;
   const bytes = get32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BYTES);
   const offset = get32(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_OFFSET);
-  if (get8(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BAR) != VIRTIO_BAR_MODERN) return 0;
+  const bar: u32 = get8(f, VIRTIO_CAP_AT_WINDOW + VIRTIO_CAP_BAR);
   if (bytes != 1 && bytes != 2 && bytes != 4) return 0;
-  return offset % bytes == 0 && offset < <u32>VIRTIO_MODERN_BYTES ? bytes : 0;
+  return offset % bytes == 0 && offset < windowEnd(d, bar) ? bytes : 0;
+}
+
+/** Bytes of a BAR that the window can show. */
+function windowEnd(d: VirtioBlk, bar: u32): u32 {
+  if (bar == <u32>VIRTIO_BAR_MODERN) return VIRTIO_MODERN_BYTES;
+  return bar == <u32>VIRTIO_BAR_LEGACY && d.transitional != 0 ? VIRTIO_LEGACY_BYTES : 0;
 }
 
 export function event(d: VirtioBlk, code: u32, tag: u32): void {

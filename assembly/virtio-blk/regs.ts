@@ -198,3 +198,4 @@ export const PROFILE_DISCARD_SECTORS = 19;
 export const PROFILE_ZEROES_SECTORS = 20;
 export const PROFILE_RANGES = 21;
 export const PROFILE_FLUSH = 22;
+export const PROFILE_PORTS = 23;

@@ -71,6 +71,41 @@ test('4.1.4: every structure has a capability', async () => {
   assert.is(rig.controller.configRead(regs.VIRTIO_CAP_AT_NOTIFY + 16, 4), 4);
 });
 
+test('4.1.4: with ports, notification and ISR status lie where the legacy interface has them', async () => {
+  const rig = await Rig.create({ features: [0, regs.VIRTIO_F_VERSION_1], parameters: { ports: true } });
+  const { controller } = rig;
+  const place = (at: number) => [
+    controller.configRead(at + regs.VIRTIO_CAP_BAR, 1),
+    controller.configRead(at + regs.VIRTIO_CAP_OFFSET, 4),
+    controller.configRead(at + regs.VIRTIO_CAP_BYTES, 4),
+  ];
+  assert.equal(place(regs.VIRTIO_CAP_AT_NOTIFY), [0, regs.LEGACY_QUEUE_NOTIFY, 2]);
+  assert.is(controller.configRead(regs.VIRTIO_CAP_AT_NOTIFY + regs.VIRTIO_CAP_EXTRA, 4), 0, 'multiplier');
+  assert.equal(place(regs.VIRTIO_CAP_AT_ISR), [0, regs.LEGACY_ISR, 1]);
+  assert.equal(place(regs.VIRTIO_CAP_AT_COMMON), [4, 0, regs.VIRTIO_COMMON_BYTES]);
+  assert.is(readSector(rig), regs.BLK_S_OK);
+  assert.is(controller.read8(0, regs.LEGACY_ISR), regs.VIRTIO_ISR_QUEUE);
+  assert.is(controller.read8(0, regs.LEGACY_ISR), 0, 'reading acknowledged it');
+});
+
+test('4.1.4.9: the window shows the ports, too, as far as there are any', async () => {
+  const rig = await Rig.create({ features: [0, regs.VIRTIO_F_VERSION_1], parameters: { ports: true } });
+  const { controller } = rig;
+  const isr = (): number => {
+    controller.configWrite(WINDOW + regs.VIRTIO_CAP_BAR, 1, regs.VIRTIO_BAR_LEGACY);
+    controller.configWrite(WINDOW + regs.VIRTIO_CAP_OFFSET, 4, regs.LEGACY_ISR);
+    controller.configWrite(WINDOW + regs.VIRTIO_CAP_BYTES, 4, 1);
+    return controller.configRead(WINDOW + regs.VIRTIO_CAP_EXTRA, 1);
+  };
+  readSector(rig);
+  assert.is(isr(), regs.VIRTIO_ISR_QUEUE);
+  assert.is(isr(), 0);
+  controller.configWrite(WINDOW + regs.VIRTIO_CAP_OFFSET, 4, regs.VIRTIO_LEGACY_BYTES);
+  controller.configWrite(WINDOW + regs.VIRTIO_CAP_EXTRA, 1, 0xff);
+  assert.is(controller.read8(0, regs.LEGACY_STATUS) & regs.VIRTIO_NEEDS_RESET, 0);
+  assert.is(controller.configRead(WINDOW + regs.VIRTIO_CAP_EXTRA, 1), 0xff, 'nothing is shown behind them');
+});
+
 test('2.2: features that are not offered, or not complete, are refused', async () => {
   const rig = await Rig.create({ cold: true });
   const [low, high] = [rig.offered(0), rig.offered(1)];
