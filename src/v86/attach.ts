@@ -21,6 +21,16 @@ const AHA1542_PORT = 0x334;
 const AHA1542_IRQ = 9;
 const IDE_IRQS = [14, 15];
 const V86_IDE_SLOT = 0x1e;
+/**
+ * What the plain board differs in where no profile is named. NVMe: longer commands than 128 KiB, because here a command
+ * costs its guest as much as copying that. virtio-blk: ports instead of memory for the two registers of a request, so
+ * that its interrupt comes in at once; no indirect tables and event indexes, which a driver pays for in instructions;
+ * and room for a mebibyte in one request.
+ */
+const USUAL: Partial<Record<ControllerKind, Profile['parameters']>> = {
+  nvme: { mdts: NVME_MDTS_MAX },
+  'virtio-blk': { ports: true, indirect: false, eventIndex: false, queueSize: 512, segMax: 257 },
+};
 /** Display memory: the one stretch below the end of RAM where there is none. */
 const DISPLAY = 0xa0000;
 const DISPLAY_END = 0xc0000;
@@ -105,7 +115,8 @@ function boardFor({ controller, profile, irq }: AttachOptions): {
   if (controller !== 'aha1542') {
     if (irq !== undefined)
       throw new EmbedError(`irq is ${irq}, but PCI decides the interrupt of ${controller}: leave it out`);
-    if (controller === 'nvme' && profile === undefined) return { profile: longCommands(), irqs: [] };
+    const usual = profile === undefined ? USUAL[controller] : undefined;
+    if (usual !== undefined) return { profile: plainWith(controller, usual), irqs: [] };
     return { ...given, irqs: controller === 'piix-ide' ? IDE_IRQS : [] };
   }
   const description = findController(controller);
@@ -123,11 +134,11 @@ function boardFor({ controller, profile, irq }: AttachOptions): {
   };
 }
 
-/** The plain board with longer commands than 128 KiB: in v86 a command costs its guest as much as copying that. */
-function longCommands(): Profile {
-  const plain = findController('nvme')?.profiles[0];
-  if (plain === undefined) throw new EmbedError('nvme has no profile');
-  return { ...plain, parameters: { ...plain.parameters, mdts: NVME_MDTS_MAX } };
+/** The plain board with other parameters. */
+function plainWith(controller: ControllerKind, parameters: Profile['parameters']): Profile {
+  const plain = findController(controller)?.profiles[0];
+  if (plain === undefined) throw new EmbedError(`${controller} has no profile`);
+  return { ...plain, parameters: { ...plain.parameters, ...parameters } };
 }
 
 function ramOf(host: Host): { base: number; bytes: number }[] {

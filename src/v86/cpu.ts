@@ -85,10 +85,19 @@ export function currentView<T extends Uint8Array | Int32Array>(
   proxy: T,
   make: new (buffer: ArrayBufferLike, from: number, length: number) => T,
 ): () => T {
-  const { byteOffset, length } = proxy;
-  let view = new make(cpu.wasm_memory.buffer, byteOffset, length);
+  return viewAt(cpu, proxy.byteOffset, proxy.length, make);
+}
+
+/** The same where only the place is known. */
+export function viewAt<T extends Uint8Array | Int32Array>(
+  cpu: V86Cpu,
+  at: number,
+  length: number,
+  make: new (buffer: ArrayBufferLike, from: number, length: number) => T,
+): () => T {
+  let view = new make(cpu.wasm_memory.buffer, at, length);
   return () => {
-    if (view.length === 0) view = new make(cpu.wasm_memory.buffer, byteOffset, length);
+    if (view.length === 0) view = new make(cpu.wasm_memory.buffer, at, length);
     return view;
   };
 }

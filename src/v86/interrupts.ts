@@ -1,7 +1,7 @@
 // Interrupt lines that several devices share. v86 keeps one level for each: the first device that lowers it would
 // lower it for all. So everybody who asserts a line is counted, v86's own PCI devices included.
 
-import { currentView, type V86Cpu } from './cpu.ts';
+import { currentView, type V86Cpu, viewAt } from './cpu.ts';
 
 const INTERRUPT_FLAG = 0x200;
 /** Where the ISA bridge says which interrupt each of the four PCI lines is routed to. */
@@ -19,6 +19,8 @@ const CASCADE = 2;
 export class Interrupts {
   readonly #cpu: V86Cpu;
   readonly #flags: () => Int32Array;
+  readonly #master: () => Uint8Array;
+  readonly #slave: () => Uint8Array;
   /** Who asserts which interrupt now. */
   readonly #asserted = new Map<number, number>();
   /** Non-zero while the CPU is within an instruction that cannot be interrupted in its middle. */
@@ -27,6 +29,8 @@ export class Interrupts {
   constructor(cpu: V86Cpu) {
     this.#cpu = cpu;
     this.#flags = currentView(cpu, cpu.flags, Int32Array);
+    this.#master = controllerAt(cpu, cpu.get_pic_addr_master());
+    this.#slave = controllerAt(cpu, cpu.get_pic_addr_slave());
     const { pci } = cpu.devices;
     pci.raise_irq = (id) => this.set(id, routed(cpu, id), true);
     pci.lower_irq = (id) => this.set(id, routed(cpu, id), false);
@@ -94,14 +98,12 @@ export class Interrupts {
    * mode). v86 keeps it, and the guest's handler would find nothing to do, which some drivers warn of.
    */
   #forget(irq: number): void {
-    const cpu = this.#cpu;
-    const controller = (at: number) => new Uint8Array(cpu.wasm_memory.buffer, at, PIC_BYTES);
-    const master = controller(cpu.get_pic_addr_master());
+    const master = this.#master();
     if (irq < LINES) {
       clearRequest(master, irq);
       return;
     }
-    const slave = controller(cpu.get_pic_addr_slave());
+    const slave = this.#slave();
     clearRequest(slave, irq - LINES);
     if (((slave[PIC_REQUESTS] ?? 0) & (slave[PIC_ENABLED] ?? 0)) === 0) clearRequest(master, CASCADE);
   }
@@ -113,6 +115,11 @@ export function routed({ devices: { pci } }: V86Cpu, id: number): number {
   if (space === undefined) return 0;
   const pin = ((space[PIN_AT >> 2] as number) >> 8) & 0xff;
   return pci.isa_bridge_space8[ROUTES_AT + ((pin - 1 + (id >> 3) - 1) & 3)] as number;
+}
+
+/** The state of one of v86's interrupt controllers, as it is when the function is called. */
+function controllerAt(cpu: V86Cpu, at: number): () => Uint8Array {
+  return viewAt(cpu, at, PIC_BYTES, Uint8Array);
 }
 
 function clearRequest(controller: Uint8Array, line: number): void {

@@ -2,6 +2,13 @@
 
 import * as aha from '../../assembly/aha1542/regs.ts';
 import * as ahci from '../../assembly/ahci/regs.ts';
+import {
+  VIRTIO_BAR_LEGACY,
+  VIRTIO_BAR_MODERN,
+  VIRTIO_CAP_AT_NOTIFY,
+  VIRTIO_CAP_BAR,
+} from '../../assembly/virtio-blk/regs.ts';
+import type { EmbeddedController } from '../../src/embed/index.ts';
 import { EmbedError } from '../../src/v86/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { IdleMachine, MEMORY_BYTES } from './machine.ts';
@@ -104,6 +111,15 @@ test('an NVMe board of which nothing is said takes commands of 512 KiB; one that
   const machine = await IdleMachine.create();
   assert.is((await machine.attach({ controller: 'nvme' })).profile.parameters.mdts, 7);
   assert.is((await machine.attach({ controller: 'nvme', profile: 'nvme' })).profile.parameters.mdts, 5);
+});
+
+test('a virtio device of which nothing is said is notified at a port; one that is named is that one', async () => {
+  const machine = await IdleMachine.create();
+  const usual = await machine.attach({ controller: 'virtio-blk' });
+  const named = await machine.attach({ controller: 'virtio-blk', profile: 'virtio-blk' });
+  const bar = (controller: EmbeddedController): number =>
+    controller.configRead(VIRTIO_CAP_AT_NOTIFY + VIRTIO_CAP_BAR, 1);
+  assert.equal([bar(usual), bar(named)], [VIRTIO_BAR_LEGACY, VIRTIO_BAR_MODERN]);
 });
 
 test('a word written to memory arrives as one: a notification of virtio', async () => {
