@@ -48,6 +48,7 @@ export async function attach(emulator: V86Emulator, options: AttachOptions): Pro
   const host = Host.of(cpu);
   const { controller: kind, media, guard, diskBytes, wasm } = options;
   const slot = slotFor(cpu, options);
+  if (slot < 0 && host.has(kind)) throw new EmbedError(`there is an ${kind} already, at the same ports`);
   const { profile, irqs } = boardFor(options);
   let attached: Attached | null = null;
   const controller = await createController({

@@ -62,6 +62,11 @@ export class Host {
     this.#guests.push(guest);
   }
 
+  /** Whether a controller of the name is in the machine. */
+  has(key: string): boolean {
+    return this.#guests.some((guest) => guest.key === key);
+  }
+
   #at(address: number): Guest | undefined {
     const id = (address >>> 8) & 0xffff;
     return this.#guests.find((guest) => guest.pciId === id);

@@ -283,6 +283,14 @@ test('what cannot be attached is named: slot, profile, medium, kind, v86’s own
     'no controller is called "floppy"',
   );
   assert.match(await refusal(machine.attach({ controller: 'ahci', media: undefined as never })), /medi/);
+  await machine.attach({ controller: 'aha1542' });
+  assert.match(await refusal(machine.attach({ controller: 'aha1542' })), 'there is an aha1542 already');
+  await machine.attach({ controller: 'nvme', slot: 13 });
+  assert.match(
+    await refusal(machine.attach({ controller: 'ahci', slot: 13 })),
+    'slot 13 is taken by backplane',
+  );
+  assert.match(await refusal(machine.attach({ controller: 'ahci', slot: 0 })), 'slot 0 is taken by');
   await machine.emulator.run();
   assert.match(await refusal(machine.attach({ controller: 'ahci' })), 'autostart: false');
   await machine.emulator.stop();
