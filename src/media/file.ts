@@ -21,17 +21,20 @@ export interface FileOptions {
 const VECTOR_MAX = 1024;
 /** Bytes that discard() looks at, and makes zero, at a time. */
 const DISCARD_BYTES = 65536;
+/** In a file made here, writes are remembered in regions of this many bytes. */
+const REGION_BYTES = 1 << 20;
 
 /**
  * Opens a raw image. Bytes go straight between the file and the machine's RAM. flush() returns when they are
  * on the disk. discard() writes zeroes, because Node cannot punch holes: but only where something else is, so
- * that a sparse file stays sparse. Throws MediumError, whose message names the file and what would be right.
+ * that a sparse file stays sparse. Looking takes as long as reading; in a file that `create` made just now, what was
+ * never written is not looked at. Throws MediumError, whose message names the file and what would be right.
  * Nothing keeps two machines from opening one file for writing: don't, put an overlay over it.
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<SyncMedium> {
   const fs = await import('node:fs');
   const { readOnly = false, create, sectorBytes = 512, roundUp = false } = options;
-  if (create !== undefined) createFile(fs, path, create, sectorBytes);
+  const isNew = create !== undefined && createFile(fs, path, create, sectorBytes);
   checkKind(fs, path);
   const fd = openDescriptor(fs, path, readOnly);
   try {
@@ -41,7 +44,7 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
       fs,
       fd,
       path,
-      { size, bytes: Math.ceil(size / sectorBytes) * sectorBytes },
+      { size, bytes: Math.ceil(size / sectorBytes) * sectorBytes, isNew },
       readOnly,
     );
   } catch (error) {
@@ -50,7 +53,8 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
   }
 }
 
-function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: number): void {
+/** Whether there was none: then it is all holes. */
+function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: number): boolean {
   if (!(Number.isSafeInteger(bytes) && bytes > 0 && bytes % sectorBytes === 0)) {
     throw new MediumError(`${path}: cannot create it with ${sizeRule(bytes, sectorBytes)}`, 'size');
   }
@@ -58,7 +62,7 @@ function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: num
   try {
     fd = fs.openSync(path, 'wx', 0o666);
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return;
+    if (codeOf(error) === 'EEXIST') return false;
     throw fileError(path, 'cannot be created', error);
   }
   try {
@@ -69,6 +73,7 @@ function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: num
   } finally {
     fs.closeSync(fd);
   }
+  return true;
 }
 
 /** Before it is opened: opening a pipe would wait for its other end. */
@@ -137,12 +142,14 @@ class FileMedium implements SyncMedium {
   #bytes: number;
   /** Where a file without a whole last sector ended when it was opened; 0: it has one. */
   readonly #end: number;
+  /** Regions that may hold something other than zeroes; null in a file of which that is not known. */
+  readonly #written: Set<number> | null;
 
   constructor(
     fs: typeof Fs,
     fd: number,
     path: string,
-    { size, bytes }: { readonly size: number; readonly bytes: number },
+    { size, bytes, isNew }: { readonly size: number; readonly bytes: number; readonly isNew: boolean },
     readOnly: boolean,
   ) {
     this.#fs = fs;
@@ -150,6 +157,7 @@ class FileMedium implements SyncMedium {
     this.name = path;
     this.#bytes = bytes;
     this.#end = size === bytes ? 0 : size;
+    this.#written = isNew ? new Set() : null;
     this.readOnly = readOnly;
   }
 
@@ -179,6 +187,7 @@ class FileMedium implements SyncMedium {
 
   writev(offset: number, buffers: readonly Uint8Array[]): number {
     this.#checkWritable();
+    this.#remember(offset, lengthOf(buffers));
     return this.#move('write', offset, buffers, (part, at) => this.#fs.writevSync(this.#open(), part, at));
   }
 
@@ -194,20 +203,25 @@ class FileMedium implements SyncMedium {
 
   discard(offset: number, bytes: number): void {
     this.#checkWritable();
-    const length = lengthOn(this.bytes, offset, bytes);
-    const found = new Uint8Array(Math.min(length, DISCARD_BYTES));
+    const end = offset + lengthOn(this.bytes, offset, bytes);
+    const found = new Uint8Array(Math.min(end - offset, DISCARD_BYTES));
     const zeroes = new Uint8Array(found.length);
-    for (let done = 0; done < length; ) {
-      const n = Math.min(found.length, length - done);
+    for (let at = offset; at < end; ) {
+      const region = Math.floor(at / REGION_BYTES);
+      if (this.#written !== null && !this.#written.has(region)) {
+        at = (region + 1) * REGION_BYTES;
+        continue;
+      }
+      const n = Math.min(found.length, end - at);
       try {
-        const read = this.readv(offset + done, [found.subarray(0, n)]);
+        const read = this.readv(at, [found.subarray(0, n)]);
         if (read < n || Buffer.compare(found.subarray(0, n), zeroes.subarray(0, n)) !== 0) {
-          this.writev(offset + done, [zeroes.subarray(0, n)]);
+          this.writev(at, [zeroes.subarray(0, n)]);
         }
       } catch (error) {
-        throw laterError(error, done);
+        throw laterError(error, at - offset);
       }
-      done += n;
+      at += n;
     }
   }
 
@@ -215,6 +229,13 @@ class FileMedium implements SyncMedium {
     if (this.#fd < 0) return;
     this.#fs.closeSync(this.#fd);
     this.#fd = -1;
+  }
+
+  #remember(offset: number, bytes: number): void {
+    const written = this.#written;
+    if (written === null) return;
+    const last = Math.floor((offset + bytes - 1) / REGION_BYTES);
+    for (let region = Math.floor(offset / REGION_BYTES); region <= last; region++) written.add(region);
   }
 
   /** Repeats `call` until everything is moved, or the file ends, which only another program can have cut off. */

@@ -98,7 +98,8 @@ test('a last sector that is not whole is filled up with zeroes, and grows when i
 test('discard writes zeroes, and leaves the holes of a sparse file', async () => {
   const path = join(folder, 'sparse.img');
   const size = 64 * 2 ** 20;
-  const medium = await openFile(path, { create: size });
+  (await openFile(path, { create: size })).close();
+  const medium = await openFile(path);
   medium.writev(5 * 2 ** 20 + 512, [pattern(8192, 4)]);
   medium.flush();
   const before = statSync(path).blocks;
@@ -110,6 +111,23 @@ test('discard writes zeroes, and leaves the holes of a sparse file', async () =>
   assert.is(medium.readv(5 * 2 ** 20 + 512, [back]), 8192);
   assert.ok(back.every((byte) => byte === 0));
   medium.close();
+});
+
+test('discard of a file just made looks only where something was written', async () => {
+  const path = join(folder, 'huge.img');
+  const size = 2 ** 41; // to read it would take many minutes
+  const medium = await openFile(path, { create: size });
+  const [low, across] = [5 * 2 ** 20 + 512, 2 ** 40 - 4096];
+  for (const at of [low, across]) medium.writev(at, [pattern(8192, 4)]);
+  medium.discard(low + 512, size - low - 1024);
+  const back = new Uint8Array(8192);
+  medium.readv(low, [back]);
+  assert.equal(back.subarray(0, 512), pattern(8192, 4).subarray(0, 512));
+  assert.ok(back.subarray(512).every((byte) => byte === 0));
+  medium.readv(across, [back]);
+  assert.ok(back.every((byte) => byte === 0));
+  medium.close();
+  assert.ok(statSync(path).blocks < 4096, 'it is still all holes');
 });
 
 test('discard touches no byte beside its range', async () => {
