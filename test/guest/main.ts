@@ -17,7 +17,8 @@ const HELP = `Example:
 Boots Debian's i386 kernel in v86 with each of the controllers (default: all six) and has its own driver
 probe, partition, format, copy, verify, meet media errors and reboot. What is downloaded stays in .cache/guest/.
 
-  --json            one array on stdout: [{ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }]
+  --json            one array on stdout: [{ controller, driver, ok, steps, iops4k, iops4kNone, mbps1m,
+                    v86Ide }]; iops4kNone: with the guest's I/O scheduler set to none
   --nbd             all of them, not virtio-blk alone, with the disk on an NBD server that goes away for a while
   --no-speed        without the comparison with v86's own IDE
   --profile NAME    another profile of the one controller that is named; of one with too few address lines for
@@ -114,16 +115,25 @@ function progress({ controller }: GuestDisk, { name, ok, ms, error }: StepResult
 }
 
 function table(results: readonly GuestResult[]): string {
-  const rows = results.map(({ controller, driver, ok, steps, iops4k, mbps1m, v86Ide }) => [
+  const rows = results.map(({ controller, driver, ok, steps, iops4k, iops4kNone, mbps1m, v86Ide }) => [
     controller,
     driver,
     ok ? 'ok' : `failed at ${steps.find((step) => !step.ok)?.name}`,
     `${(steps.reduce((sum, { ms }) => sum + ms, 0) / 1000).toFixed(0)} s`,
     rate(iops4k, v86Ide?.iops4k, 'a second'),
+    rate(iops4kNone, v86Ide?.iops4kNone, 'a second'),
     rate(mbps1m, v86Ide?.mbps1m, 'MiB/s'),
   ]);
   const all = [
-    ['controller', 'driver', 'result', 'time', "4 KiB reads (v86's IDE)", "1 MiB reads (v86's IDE)"],
+    [
+      'controller',
+      'driver',
+      'result',
+      'time',
+      "4 KiB reads (v86's IDE)",
+      'without a scheduler',
+      "1 MiB reads (v86's IDE)",
+    ],
     ...rows,
   ];
   const widths = all[0]?.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length))) ?? [];

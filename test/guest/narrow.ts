@@ -26,7 +26,7 @@ export async function runNarrow(device: GuestDisk, options: RunOptions): Promise
     await bench.guest.close();
   }
   const { controller, driver } = device;
-  const none = { iops4k: null, mbps1m: null, v86Ide: null };
+  const none = { iops4k: null, iops4kNone: null, mbps1m: null, v86Ide: null };
   const ok = steps.results.every((step) => step.ok);
   return { controller, driver, ok, steps: steps.results, ...none, findings: findings.map(sentence) };
 }

@@ -35,6 +35,11 @@ export interface StepResult {
 /** 4 KiB blocks at random a second, and MiB a second in blocks of 1 MiB, both read with O_DIRECT. */
 export interface Rates {
   readonly iops4k: number;
+  /**
+   * The same with the guest's I/O scheduler set to `none`. Linux gives a disk of one queue mq-deadline, which hands
+   * every request to a kernel thread: half of what a read costs on any disk, and nothing of it is the disk's.
+   */
+  readonly iops4kNone: number;
   readonly mbps1m: number;
 }
 
@@ -44,6 +49,7 @@ export interface GuestResult {
   readonly ok: boolean;
   readonly steps: readonly StepResult[];
   readonly iops4k: number | null;
+  readonly iops4kNone: number | null;
   readonly mbps1m: number | null;
   /** v86's own IDE in the same boot; for piix-ide, which takes its place, in another. */
   readonly v86Ide: Rates | null;
@@ -115,6 +121,7 @@ export async function runGuest(device: GuestDisk, options: RunOptions): Promise<
     ok: steps.ok,
     steps: steps.results,
     iops4k: rates?.ours.iops4k ?? null,
+    iops4kNone: rates?.ours.iops4kNone ?? null,
     mbps1m: rates?.ours.mbps1m ?? null,
     v86Ide,
   };
@@ -219,15 +226,18 @@ async function bestOf(guest: Guest, disk: string): Promise<Rates> {
 }
 
 async function ratesOf(guest: Guest, disk: string): Promise<Rates> {
-  return {
-    iops4k: await blocksPerSecond({ guest }, disk, 'read4k', READ4K.count),
-    mbps1m: await blocksPerSecond({ guest }, disk, 'read1m', READ1M.count),
-  };
+  const iops4k = await blocksPerSecond({ guest }, disk, 'read4k', READ4K.count);
+  const scheduler = `/sys/block/${disk}/queue/scheduler`;
+  const { output } = await guest.run(`cat ${scheduler}; echo none > ${scheduler}`);
+  const iops4kNone = await blocksPerSecond({ guest }, disk, 'read4k', READ4K.count);
+  await guest.run(`echo ${/\[(.*)\]/.exec(output)?.[1] ?? 'none'} > ${scheduler}`);
+  return { iops4k, iops4kNone, mbps1m: await blocksPerSecond({ guest }, disk, 'read1m', READ1M.count) };
 }
 
 function best(all: readonly Rates[]): Rates {
   return {
     iops4k: Math.round(Math.max(...all.map(({ iops4k }) => iops4k))),
+    iops4kNone: Math.round(Math.max(...all.map(({ iops4kNone }) => iops4kNone))),
     mbps1m: Math.round(Math.max(...all.map(({ mbps1m }) => mbps1m))),
   };
 }
