@@ -77,8 +77,6 @@ function smartData(a: AtaDevice, t: AtaTask): u32 {
   store<u8>(buffer, 1);
   // Saves data before power goes, autosaves.
   store<u16>(buffer, 0x0003, 368);
-  // General purpose logging.
-  store<u8>(buffer, 0x01, 370);
   sumUp(buffer);
   t.protocol = PROTOCOL_PIO_IN;
   t.bytes = LOG_BYTES;

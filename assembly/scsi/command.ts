@@ -57,7 +57,7 @@ import {
   OP_WRITE_VERIFY_16,
 } from './regs';
 import { cdbOf, fail, ScsiTask, unitOf } from './task';
-import { clearSense, isDrive } from './unit';
+import { clearSense, isDrive, ScsiUnit } from './unit';
 
 export function startCommand(t: ScsiTask): void {
   const opcode = load<u8>(cdbOf(t));
@@ -65,7 +65,7 @@ export function startCommand(t: ScsiTask): void {
   const u = unitOf(t);
   if (opcode != OP_REQUEST_SENSE) clearSense(u);
   if (isDrive(u)) return startDriveCommand(t, opcode);
-  const kind = classOf(opcode);
+  const kind = isCommand(u, opcode) ? classOf(opcode) : 0;
   if (!mayBegin(t, opcode, kind)) return;
   if (kind == CLASS_MEDIUM && u.stopped != 0) return fail(t, KEY_NOT_READY, ASC_STOPPED);
   if (startCommon(t, opcode)) return;
@@ -87,9 +87,10 @@ export function takeParameters(t: ScsiTask): void {
   }
 }
 
-/** Whether disks know the operation code. */
-export function isCommand(opcode: u32): bool {
-  return classOf(opcode) != 0;
+/** Whether the disk knows the operation code: a thick one has none that deallocate or repeat a block. */
+export function isCommand(u: ScsiUnit, opcode: u32): bool {
+  const thins = opcode == OP_UNMAP || opcode == OP_WRITE_SAME_10 || opcode == OP_WRITE_SAME_16;
+  return classOf(opcode) != 0 && !(thins && u.thick != 0);
 }
 
 function classOf(opcode: u32): u32 {

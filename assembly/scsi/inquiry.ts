@@ -135,7 +135,7 @@ function productPage(t: ScsiTask, page: u32): u32 {
       bytes = identification(t, at + 4);
       break;
     case VPD_BLOCK_LIMITS:
-      bytes = blockLimits(at);
+      bytes = blockLimits(t, at);
       break;
     case VPD_CHARACTERISTICS:
       // Byte 4: no rotation, SBC-3 6.6.2.
@@ -198,8 +198,10 @@ function identification(t: ScsiTask, at: usize): u32 {
   return 4 + length + 12;
 }
 
-function blockLimits(at: usize): u32 {
+/** SBC-3 6.6.3: without UNMAP its limits are zero. */
+function blockLimits(t: ScsiTask, at: usize): u32 {
   put32(at + 8, MAX_TRANSFER_BLOCKS);
+  if (unitOf(t).thick != 0) return 60;
   put32(at + 20, 0xffffffff);
   put32(at + 24, MAX_UNMAP_RANGES);
   put32(at + 28, 1);

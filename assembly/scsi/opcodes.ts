@@ -9,9 +9,6 @@ import {
   KEY_ILLEGAL_REQUEST,
   OP_MAINTENANCE_IN,
   OP_SERVICE_ACTION_IN_16,
-  OP_UNMAP,
-  OP_WRITE_SAME_10,
-  OP_WRITE_SAME_16,
   SA_READ_CAPACITY_16,
   SA_REPORT_OPCODES,
 } from './regs';
@@ -42,7 +39,7 @@ export function reportOpcodes(t: ScsiTask): void {
 function reportAll(t: ScsiTask): u32 {
   let at = bufferOf(t) + 4;
   for (let opcode: u32 = 0; opcode < OPCODES; opcode++) {
-    if (!isSupported(t, opcode)) continue;
+    if (!isCommand(unitOf(t), opcode)) continue;
     store<u8>(at, <u8>opcode);
     if (hasAction(opcode)) {
       put16(at + 2, actionOf(opcode));
@@ -59,7 +56,7 @@ function reportAll(t: ScsiTask): u32 {
 /** A command's length, and which bits of its descriptor block are looked at: all but those of the control byte. */
 function reportOne(t: ScsiTask, opcode: u32, action: u32): u32 {
   const at = bufferOf(t);
-  if (!isSupported(t, opcode) || (hasAction(opcode) && action != actionOf(opcode))) {
+  if (!isCommand(unitOf(t), opcode) || (hasAction(opcode) && action != actionOf(opcode))) {
     store<u8>(at, NOT_SUPPORTED, 1);
     return 4;
   }
@@ -69,11 +66,6 @@ function reportOne(t: ScsiTask, opcode: u32, action: u32): u32 {
   memory.fill(at + 4, 0xff, length - 1);
   store<u8>(at + 4, <u8>opcode);
   return 4 + length;
-}
-
-function isSupported(t: ScsiTask, opcode: u32): bool {
-  const thins = opcode == OP_UNMAP || opcode == OP_WRITE_SAME_10 || opcode == OP_WRITE_SAME_16;
-  return isCommand(opcode) && !(thins && unitOf(t).thick != 0);
 }
 
 function hasAction(opcode: u32): bool {

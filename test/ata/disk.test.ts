@@ -267,7 +267,7 @@ test('power modes are reported, and a sleeping disk answers nothing but a reset'
   assert.is(mode(), ata.ATA_POWER_ACTIVE);
 });
 
-test('SMART: data, status with its key, off and on', async () => {
+test('SMART: data that claim no error log (7.52.6, and word 84), status with its key, off and on', async () => {
   const hba = await Hba.create();
   const key = ata.ATA_SMART_KEY * 256;
   const smart = (feature: number, lba = key): number =>
@@ -275,6 +275,9 @@ test('SMART: data, status with its key, off and on', async () => {
   assert.is(smart(ata.ATA_SMART_READ_DATA), 0);
   const page = hba.machine.memory.readBytes(DATA, 512);
   assert.is(page.reduce((sum, byte) => sum + byte, 0) & 0xff, 0);
+  hba.execute({ command: ata.ATA_IDENTIFY }, block());
+  const claimed = (wordsOf(hba.machine.memory.readBytes(DATA, 512))[84] ?? 1) & 1;
+  assert.equal([page[370], claimed, smart(0xd5)], [0, 0, ABORTED]);
   assert.is(smart(ata.ATA_SMART_STATUS), 0);
   const fis = hba.frame(regs.AHCI_RFIS_REGISTER, 20);
   assert.equal([fis[5], fis[6]], [0x4f, 0xc2]);

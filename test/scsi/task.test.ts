@@ -174,7 +174,7 @@ test('REPORT SUPPORTED OPERATION CODES: all, one, one with its service action; t
   assert.equal(target.bad(opcodes(3), 512), INVALID_FIELD);
 });
 
-test("a disk of old, as Linux's aha1542 needs it: not thin, and no WRITE SAME or UNMAP is reported", async () => {
+test("a disk of old, as Linux's aha1542 needs it: not thin, and neither WRITE SAME nor UNMAP (SBC-3 6.6.3)", async () => {
   const profile = findProfile('aha1542')?.profile;
   assert.ok(profile);
   const parameters = { ...profile.parameters, thickDisks: true };
@@ -183,7 +183,12 @@ test("a disk of old, as Linux's aha1542 needs it: not thin, and no WRITE SAME or
   assert.equal([...target.good([scsi.OP_INQUIRY, 1, 0xb2, 0, 255, 0], 255).subarray(4)], [0, 0, 0, 0]);
   for (const op of [scsi.OP_WRITE_SAME_10, scsi.OP_WRITE_SAME_16, scsi.OP_UNMAP]) {
     assert.equal([...target.good(opcodes(1, op), 512)], [0, 1, 0, 0]);
+    assert.equal(target.bad([op, ...new Array<number>(15).fill(0)]), [
+      scsi.KEY_ILLEGAL_REQUEST,
+      scsi.ASC_INVALID_OPCODE,
+    ]);
   }
+  assert.equal([...target.good([scsi.OP_INQUIRY, 1, 0xb0, 0, 255, 0], 255).subarray(20, 28)], new Array(8).fill(0));
   assert.is(target.good(opcodes(1, scsi.OP_WRITE_10), 512)[1], 3);
 });
 
