@@ -1,7 +1,7 @@
 // What an optical drive tells of itself and of the medium (references in mmc-regs.ts): table of contents, disc and
 // track information, DVD structures, events, mechanism. The medium has one session with one track, which holds data.
 
-import { isMounted } from '../media/drive';
+import { EVENT_NEW_MEDIA, isMounted, SETTLING_CHANGED, SETTLING_NOT_READY } from '../media/drive';
 import { Disk } from '../media/media';
 import { get16, get32, put16, put32 } from './bytes';
 import { noMedium } from './mmc';
@@ -221,7 +221,12 @@ export function eventStatus(t: ScsiTask): void {
   store<u8>(at, <u8>disk.event, 4);
   store<u8>(at, <u8>((disk.open != 0 ? 1 : 0) | (disk.loaded != 0 ? 2 : 0)), 5);
   // Whoever has room for the header alone has not heard of the event.
-  if (asked && room > 4) disk.event = 0;
+  if (asked && room > 4) {
+    // NewMedia says that the medium is ready to be accessed ([1], media events): only the unit attention is left.
+    const ready = disk.event == EVENT_NEW_MEDIA && disk.settling == SETTLING_NOT_READY;
+    if (ready && unitOf(t).virtual == 0) disk.settling = SETTLING_CHANGED;
+    disk.event = 0;
+  }
   offer(t, DATA_IN, min(room, bytes));
 }
 

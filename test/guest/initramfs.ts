@@ -25,7 +25,16 @@ const LIBRARIES = [
 ];
 
 /** What file systems and disks need beside the controller's own driver. ata_generic and others stay away. */
-const COMMON_MODULES = ['sd_mod', 'sr_mod', 'ext4', 'crc32c_generic', 'vfat', 'nls_cp437', 'nls_ascii', 'nls_iso8859_1'];
+const COMMON_MODULES = [
+  'sd_mod',
+  'sr_mod',
+  'ext4',
+  'crc32c_generic',
+  'vfat',
+  'nls_cp437',
+  'nls_ascii',
+  'nls_iso8859_1',
+];
 
 const INIT = `#!/bin/sh
 export PATH=/bin

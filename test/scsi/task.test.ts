@@ -188,7 +188,10 @@ test("a disk of old, as Linux's aha1542 needs it: not thin, and neither WRITE SA
       scsi.ASC_INVALID_OPCODE,
     ]);
   }
-  assert.equal([...target.good([scsi.OP_INQUIRY, 1, 0xb0, 0, 255, 0], 255).subarray(20, 28)], new Array(8).fill(0));
+  assert.equal(
+    [...target.good([scsi.OP_INQUIRY, 1, 0xb0, 0, 255, 0], 255).subarray(20, 28)],
+    new Array(8).fill(0),
+  );
   assert.is(target.good(opcodes(1, scsi.OP_WRITE_10), 512)[1], 3);
 });
 
