@@ -27,6 +27,9 @@ probe, partition, format, copy, verify, meet media errors and reboot. What is do
   --jobs N          guests at a time, default 1
   --verbose         what the guests say, on stderr
 
+Exit status: 0 all went well, 1 a step failed, 2 the command line makes no sense, 3 our own fault,
+4 kernel and programs cannot be had here.
+
 Controllers: ${GUEST_DISKS.map(({ controller }) => controller).join(' ')}
 `;
 
@@ -156,8 +159,8 @@ function rate(ours: number | null, v86: number | undefined, unit: string): strin
 try {
   process.exitCode = await main();
 } catch (error) {
-  const isTheirs = error instanceof GuestUnavailable || error instanceof Usage;
+  const status = error instanceof Usage ? 2 : error instanceof GuestUnavailable ? 4 : 3;
   const { message, stack } = error as Error;
-  process.stderr.write(`${isTheirs ? message : stack}\n`);
-  process.exitCode = isTheirs ? 2 : 3;
+  process.stderr.write(`${status === 3 ? stack : message}\n`);
+  process.exitCode = status;
 }
