@@ -1,6 +1,8 @@
 // What a user of the package gets, as package.json promises it.
 
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { build } from 'esbuild';
 import { read } from './run/sources.ts';
 import { assert, root, suite } from './run/suite.ts';
 
@@ -43,3 +45,36 @@ test('PKG-04 tools are pinned to exact versions', () => {
 test('PKG-05 the lock file records no download address', () => {
   assert.not.match(read('package-lock.json'), /"resolved"/);
 });
+
+const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target !== 'string');
+
+test('PKG-06 a bundler for browsers takes every entry without being told how', async () => {
+  await build({
+    stdin: {
+      contents: entries.map(([subpath]) => `import '${manifest.name}${subpath.slice(1)}';`).join('\n'),
+      resolveDir: root,
+    },
+    ignoreAnnotations: true, // or nothing would be left of imports that are not used
+    bundle: true,
+    platform: 'browser',
+    format: 'esm',
+    write: false,
+    logLevel: 'silent',
+  });
+});
+
+for (const options of [
+  ['--types', 'node', '--lib', 'es2022,webworker'],
+  ['--types', '', '--lib', 'es2022,dom'],
+]) {
+  test(`PKG-07 the types are whole with ${options.join(' ')}`, () => {
+    const types = entries.map(([, target]) => (typeof target === 'string' ? target : target.types));
+    const strict = ['--strict', '--target', 'es2022', '--module', 'esnext', '--moduleResolution', 'bundler'];
+    const { stdout } = spawnSync(
+      process.execPath,
+      ['node_modules/typescript/bin/tsc', '--noEmit', '--ignoreConfig', ...strict, ...options, ...types],
+      { cwd: root, encoding: 'utf8' },
+    );
+    assert.is(stdout, '');
+  });
+}

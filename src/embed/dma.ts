@@ -43,7 +43,7 @@ function piecesOf<R extends DmaRegion>(regions: readonly R[]): R[] {
         bytes % PAGE === 0
       )
     )
-      throw new EmbedError(`${where}: a region is whole pages of 4096 bytes below 2^53`);
+      throw new EmbedError(`${where}: a region, { base, bytes }, is whole pages of 4096 bytes below 2^53`);
     if (base < end) throw new EmbedError(`${where}: regions are in ascending order and do not overlap`);
     end = base + bytes;
     for (let from = 0; from < bytes; from += PIECE) {

@@ -1,6 +1,8 @@
 // The hardware's WASM module: finding it, compiling it, and the types of what goes in and out.
 // assembly/index.ts has the exports, assembly/host.ts the imports.
 
+import { nodeModule } from '../media/node.ts';
+
 export type Flavour = 'release' | 'debug';
 
 export interface HardwareExports {
@@ -91,7 +93,7 @@ export async function loadModule(
   url: URL = new URL(FILES[flavour], import.meta.url),
 ): Promise<WebAssembly.Module> {
   if (url.protocol === 'file:') {
-    const { readFile } = await import('node:fs/promises');
+    const { readFile } = await nodeModule('node:fs/promises');
     return WebAssembly.compile(await readFile(url));
   }
   const response = await fetch(url);

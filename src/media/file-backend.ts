@@ -4,7 +4,7 @@ import type * as Fs from 'node:fs';
 import type { Backend } from './backend.ts';
 import { lengthOf, sliceOf } from './buffers.ts';
 import { MediumError } from './error.ts';
-import { checkKind, codeOf, fileError, openDescriptor } from './file.ts';
+import { checkKind, codeOf, fileError, nodeModule, openDescriptor } from './node.ts';
 
 export interface FileBackendOptions {
   readonly readOnly?: boolean;
@@ -17,7 +17,7 @@ const VECTOR_MAX = 1024;
 
 /** Opens a file. Throws MediumError, whose message names it and what would be right. */
 export async function openFileBackend(path: string, options: FileBackendOptions = {}): Promise<Backend> {
-  const fs = await import('node:fs');
+  const fs = await nodeModule('node:fs');
   const { readOnly = false, create = false } = options;
   if (create) createEmpty(fs, path);
   checkKind(fs, path);

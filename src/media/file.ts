@@ -3,8 +3,9 @@
 
 import type * as Fs from 'node:fs';
 import { lengthOf, lengthOn, sliceOf } from './buffers.ts';
-import { laterError, MediumError, type MediumReason } from './error.ts';
+import { laterError, MediumError } from './error.ts';
 import type { SyncMedium } from './medium.ts';
+import { checkKind, codeOf, fileError, nodeModule, openDescriptor } from './node.ts';
 
 export interface FileOptions {
   /** Default false: a file that may only be read is then refused. */
@@ -32,7 +33,7 @@ const REGION_BYTES = 1 << 20;
  * Nothing keeps two machines from opening one file for writing: don't, put an overlay over it.
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<SyncMedium> {
-  const fs = await import('node:fs');
+  const fs = await nodeModule('node:fs');
   const { readOnly = false, create, sectorBytes = 512, roundUp = false } = options;
   const isNew = create !== undefined && createFile(fs, path, create, sectorBytes);
   checkKind(fs, path);
@@ -74,39 +75,6 @@ function createFile(fs: typeof Fs, path: string, bytes: number, sectorBytes: num
     fs.closeSync(fd);
   }
   return true;
-}
-
-/** Before it is opened: opening a pipe would wait for its other end. */
-export function checkKind(fs: typeof Fs, path: string): void {
-  let stat: Fs.Stats;
-  try {
-    stat = fs.statSync(path);
-  } catch (error) {
-    throw fileError(path, 'cannot be opened', error);
-  }
-  if (stat.isFile()) return;
-  const what = stat.isDirectory() ? 'a directory' : 'no regular file';
-  throw new MediumError(`${path}: it is ${what}; an image is a regular file`, 'not-a-file');
-}
-
-export function openDescriptor(fs: typeof Fs, path: string, readOnly: boolean): number {
-  try {
-    return fs.openSync(path, readOnly ? 'r' : 'r+');
-  } catch (error) {
-    const code = codeOf(error);
-    const canRead =
-      !readOnly && (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') && isReadable(fs, path);
-    throw fileError(path, canRead ? 'may only be read; open it read-only' : 'cannot be opened', error);
-  }
-}
-
-function isReadable(fs: typeof Fs, path: string): boolean {
-  try {
-    fs.accessSync(path, fs.constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function checkSize(path: string, size: number, sectorBytes: number, create: number | undefined): void {
@@ -278,37 +246,4 @@ class FileMedium implements SyncMedium {
   #checkWritable(): void {
     if (this.readOnly) throw new MediumError(`${this.name}: it was opened read-only`, 'read-only');
   }
-}
-
-const REASONS: Readonly<Record<string, MediumReason>> = {
-  ENOENT: 'missing',
-  ENOTDIR: 'missing',
-  EACCES: 'permission',
-  EPERM: 'permission',
-  EISDIR: 'not-a-file',
-  EROFS: 'read-only',
-  ENOSPC: 'no-space',
-  EDQUOT: 'no-space',
-  EFBIG: 'no-space',
-};
-
-const PLAIN: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'a part of the path is no directory',
-  EACCES: 'no permission',
-  EPERM: 'no permission',
-  EROFS: 'the file system is read-only',
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the quota is used up',
-  EFBIG: 'the file system takes no file of that size',
-};
-
-export function fileError(path: string, what: string, cause: unknown, transferred = 0): MediumError {
-  const code = codeOf(cause);
-  const why = PLAIN[code] ?? (cause instanceof Error ? cause.message : String(cause));
-  return new MediumError(`${path}: ${what}: ${why}`, REASONS[code] ?? 'failed', { transferred, cause });
-}
-
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

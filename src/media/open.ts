@@ -1,9 +1,10 @@
 // Opens a disk image of any format, and what it stands on. Only for Node.
 
 import { MediumError } from './error.ts';
-import { fileError, openFile } from './file.ts';
+import { openFile } from './file.ts';
 import { openFileBackend } from './file-backend.ts';
 import type { SyncMedium } from './medium.ts';
+import { fileError, nodeModule } from './node.ts';
 import { formatQcow2, type Qcow2Shape } from './qcow2/create.ts';
 import { imageError, MAGIC, readHeader } from './qcow2/header.ts';
 import { type Inflate, qcow2Medium } from './qcow2/image.ts';
@@ -193,7 +194,7 @@ async function openBacking(
     throw refuse(`"${name}" is no path of a file, and nothing else is supported`);
   }
   if (chain.length >= CHAIN_MAX) throw refuse(`${name}: more than ${CHAIN_MAX} images stand on each other`);
-  const { dirname, resolve } = await import('node:path');
+  const { dirname, resolve } = await nodeModule('node:path');
   const target = resolve(dirname(path), plain);
   try {
     if (chain.includes(await identityOf(target))) {
@@ -212,7 +213,7 @@ async function openBacking(
 
 /** A file under whatever name. */
 async function identityOf(path: string): Promise<string> {
-  const fs = await import('node:fs');
+  const fs = await nodeModule('node:fs');
   try {
     const { dev, ino } = fs.statSync(path);
     return `${dev}:${ino}`;
@@ -222,7 +223,7 @@ async function identityOf(path: string): Promise<string> {
 }
 
 async function loadInflate(): Promise<Inflate> {
-  const { constants, inflateRawSync } = await import('node:zlib');
+  const { constants, inflateRawSync } = await nodeModule('node:zlib');
   return (data, clusterBytes) =>
     inflateRawSync(data, { maxOutputLength: clusterBytes, finishFlush: constants.Z_SYNC_FLUSH });
 }

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { MediumError } from '../error.ts';
+import { nodeModule } from '../node.ts';
 import type { NbdAddress } from './uri.ts';
 
 /** Bytes that wait to be taken before the other side is asked to slow down. */
@@ -99,7 +100,7 @@ export class ByteStream {
 
 /** Connects to a server. Throws MediumError. */
 export async function connect(name: string, address: NbdAddress, timeoutMs: number): Promise<ByteStream> {
-  const net = await import('node:net');
+  const net = await nodeModule('node:net');
   const { socket: path, host, port } = address;
   return new Promise((resolve, reject) => {
     const socket = path === null ? net.connect({ host, port }) : net.connect({ path });
