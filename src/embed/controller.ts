@@ -30,6 +30,21 @@ import { moduleOf } from './wasm.ts';
 const BUDGET = 1_000_000;
 const TWO_32 = 2 ** 32;
 const ACCESSES: readonly Access[] = ['read', 'write', 'both'];
+/** A name that is not here is a slip: `interrupt` for `irq` would never be called. */
+const OPTIONS: Readonly<Record<keyof EmbedOptions, true>> = {
+  kind: true,
+  profile: true,
+  media: true,
+  dma: true,
+  irq: true,
+  irqInside: true,
+  msi: true,
+  onNotice: true,
+  onMedia: true,
+  guard: true,
+  diskBytes: true,
+  wasm: true,
+};
 const RESETS: readonly ResetKind[] = ['power-on', 'bus', 'function'];
 
 /**
@@ -56,6 +71,9 @@ export async function createController(options: EmbedOptions): Promise<EmbeddedC
 function checkOptions(options: EmbedOptions): void {
   if (typeof options !== 'object' || options === null)
     throw new EmbedError('createController() wants at least { kind, media, dma }');
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(OPTIONS, name));
+  if (unknown !== undefined)
+    throw new EmbedError(`no option is called "${unknown}"; there are ${Object.keys(OPTIONS).join(', ')}`);
   for (const name of ['irq', 'msi', 'onNotice', 'onMedia'] as const) {
     const given: unknown = options[name];
     if (given !== undefined && typeof given !== 'function')

@@ -145,8 +145,8 @@ class ArrayMemory implements ExternalMemory {
     const memory = this.#memory;
     if (memory === null ? bytes.length === 0 : memory.buffer !== bytes.buffer) {
       this.#bytes = this.#ask();
-      this.#words = wordsOf(this.#bytes);
       this.#check();
+      this.#words = wordsOf(this.#bytes);
     }
     if (address >= this.#base && address < this.#top) return address - this.#base + this.#at;
     const region = this.regions.find((r) => address >= r.base && address < r.base + r.bytes);
@@ -159,6 +159,10 @@ class ArrayMemory implements ExternalMemory {
 
   #check(): void {
     if (this.#bytes.length >= this.#end) return;
+    if (this.#bytes.length === 0)
+      throw new EmbedError(
+        'dma: the array was detached, as those on a memory that grows are; give the WebAssembly.Memory, or a function',
+      );
     throw new EmbedError(`dma: the memory has ${this.#bytes.length} bytes; its regions need ${this.#end}`);
   }
 }

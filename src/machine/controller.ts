@@ -174,17 +174,26 @@ export class Controller {
   /**
    * Does what a BIOS does: gives the BARs addresses from `memoryBase` and `ioBase` on, and switches on
    * decoding and bus mastering, and what else the board needs. Returns the next free addresses. Nothing to do on
-   * ISA.
+   * ISA. Throws MachineError where a BAR does not take its address.
    */
   enable(memoryBase = 0xfe000000, ioBase = 0xc000): { memoryBase: number; ioBase: number } {
+    const checkRoom = (bar: BarInfo, base: number): void => {
+      const end = bar.kind === 'memory' && bar.wide ? Number.MAX_SAFE_INTEGER : 2 ** 32;
+      if (Number.isSafeInteger(base) && base >= 0 && base + bar.bytes <= end) return;
+      throw new MachineError(
+        `${this.name}: BAR ${bar.index} cannot be at ${base}; its ${bar.bytes} bytes must end below 2^${end === 2 ** 32 ? 32 : 53}`,
+      );
+    };
     for (const bar of this.bars()) {
       const at = PCI_BAR0 + 4 * bar.index;
       if (bar.kind === 'io') {
         ioBase = Math.ceil(ioBase / bar.bytes) * bar.bytes;
+        checkRoom(bar, ioBase);
         this.configWrite(at, 4, ioBase);
         ioBase += bar.bytes;
       } else {
         memoryBase = Math.ceil(memoryBase / bar.bytes) * bar.bytes;
+        checkRoom(bar, memoryBase);
         this.configWrite(at, 4, memoryBase);
         if (bar.wide) this.configWrite(at + 4, 4, Math.floor(memoryBase / 2 ** 32));
         memoryBase += bar.bytes;

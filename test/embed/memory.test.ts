@@ -26,6 +26,20 @@ test('EMB-30 a WebAssembly.Memory may grow: its bytes are taken anew', async () 
   assert.equal(new Uint8Array(memory.buffer).slice(DATA, DATA + 1024), CONTENT.slice(512, 1536));
 });
 
+test('EMB-30 an array on a memory that grew is refused, with what to give instead', async () => {
+  const memory = new WebAssembly.Memory({ initial: RAM_BYTES / WASM_PAGE, maximum: 64 });
+  const nvme = await embedded({ kind: 'nvme', media: CONTENT, dma: new Uint8Array(memory.buffer) });
+  const guest = new NvmeGuest(nvme, () => new Uint8Array(memory.buffer));
+  guest.setup();
+  memory.grow(8);
+  assert.throws(
+    () => guest.command(1, [guest.READ, 1, DATA, 1]),
+    (error: unknown) =>
+      error instanceof EmbedError &&
+      /array was detached, .* give the WebAssembly.Memory, or a function/.test(error.message),
+  );
+});
+
 test('EMB-31 a function is asked again when what it gave was detached', async () => {
   let bytes = new Uint8Array(RAM_BYTES);
   let asked = 0;

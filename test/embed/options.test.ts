@@ -41,6 +41,11 @@ const WRONG: readonly (readonly [option: object, message: RegExp])[] = [
   [{ dma: { regions: 5, read() {}, write() {} } }, /dma.regions must be a list of \{ base, bytes \}/],
   [{ diskBytes: -1 }, /diskBytes is -1; it must be a whole number of bytes, 0 or more/],
   [{ diskBytes: 'x' }, /diskBytes is x/],
+  [
+    { dma: { regions: [{ address: 0, bytes: 4096 }], read() {}, write() {} } },
+    /RAM of 4096 bytes at undefined: a region, \{ base, bytes \}, is whole pages/,
+  ],
+  [{ interrupt() {} }, /no option is called "interrupt"; there are kind, profile, media, dma, irq, /],
   [{ irq: 11 }, /irq is no function, but number/],
   [{ onMedia: {} }, /onMedia is no function, but object/],
   [{ wasm: new Uint8Array(10) }, /wasm is not the hardware's module: .*magic/],
@@ -68,5 +73,11 @@ test('EMB-65 so are arguments of its functions', async () => {
   refuses((it) => it.addFault({} as never), /fault.disk is missing/);
   refuses((it) => it.guard.map(0, 4096, 'rw' as 'both'), /access is "rw"; it must be read or write or both/);
   refuses((it) => it.guard.map(-1, 4096, 'both'), /4096 bytes at -1 are no addresses/);
+  refuses(
+    (it) => it.enable(2 ** 32),
+    /ahci.0: BAR 5 cannot be at 4294967296; its \d+ bytes must end below 2\^32/,
+  );
+  refuses((it) => it.enable(Number.NaN), /BAR 5 cannot be at NaN/);
+  refuses((it) => it.enable(0xfe000000, -64), /BAR 4 cannot be at -64/);
   refuses((it) => it.restore(undefined as never), /restore\(\) wants the bytes that save\(\) gave/);
 });
