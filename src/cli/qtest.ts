@@ -18,7 +18,7 @@ export function addQtest(root: Command): void {
   root
     .command('qtest')
     .usage('[--json] <file> [arguments of the machine]')
-    .argument('<words...>', 'see below')
+    .argument('<file...>', 'the script, and the machine if it does not say: see below')
     .description('replay a qtest script, such as a bug report has, and say what the guard found')
     .option('--json', 'print one object')
     // The machine's options are the server's, with one dash or two.

@@ -1,7 +1,7 @@
 // The server `backplane-system-x86_64`, and -i386: connects the protocols of src/qtest/ to sockets, the host's clock and
 // files. Exit status: 0 ended by a client or a signal, 1 the command line or an image cannot be, 3 our own fault.
 
-import { appendFileSync, unlinkSync } from 'node:fs';
+import { appendFileSync, lstatSync, unlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { MachineError } from '../machine/index.ts';
@@ -58,11 +58,12 @@ class Server implements QmpHost {
 
   async start(): Promise<void> {
     const { qtest, monitors, incoming } = this.#line;
+    if (qtest === null && monitors.length === 0)
+      throw new QtestError('nobody is connected: -qtest and -qmp say to whom to speak');
     if (incoming !== null && incoming !== 'defer') this.listenIncoming(incoming);
     this.#openLog();
     if (qtest !== null) this.#serveQtest(await connect(qtest));
     for (const monitor of monitors) this.#serveMonitor(await connect(monitor));
-    if (this.#open === 0) throw new QtestError('nobody is connected: -qtest and -qmp say to whom to speak');
     if (this.#line.endsWithParent) this.#watchParent(process.ppid);
     process.on('SIGTERM', () => this.quit());
     process.on('SIGINT', () => this.quit());
@@ -185,11 +186,8 @@ class Server implements QmpHost {
 
   listenIncoming(uri: string): void {
     const path = pathOf(uri);
-    try {
-      unlinkSync(path);
-    } catch {
-      // It is not there, or listen() says what is wrong.
-    }
+    // A socket that a process left behind is in the way; a file is somebody's, and listen() says so.
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) unlinkSync(path);
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       server.close();
       const parts: Buffer[] = [];

@@ -44,6 +44,9 @@ const EMULATED_SUBSYSTEM = 0x11001af4;
  * Throws EmbedError for a slot that is taken, a machine that runs, and what createController() refuses.
  */
 export async function attach(emulator: V86Emulator, options: AttachOptions): Promise<EmbeddedController> {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null)
+    throw new EmbedError('attach() wants at least { controller, media } behind the emulator');
   const cpu = await readyCpu(emulator);
   const host = Host.of(cpu);
   const { controller: kind, media, guard, diskBytes, wasm } = options;

@@ -244,6 +244,9 @@ test('the program says what it can, its version, and what it cannot by name', ()
   assert.match(unused.stderr, /^.*: -global nvmi.serial changes nothing: there is no device nvmi\n$/);
   assert.is(unused.status, 0);
   assert.match(run('-M', 'pc').stderr, /nobody is connected/);
+  const disk = images.raw(512, Buffer.from('no socket'));
+  assert.match(run('-qtest', 'stdio', '-incoming', `unix:${disk}`).stderr, /address already in use/);
+  assert.is(readFileSync(disk, 'latin1').slice(0, 9), 'no socket');
 });
 
 test('a session on standard input ends with it', () => {

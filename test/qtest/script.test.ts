@@ -189,7 +189,7 @@ test('what cannot be read is a mistake of usage, which says what is wrong and wh
       [Buffer.from([0x7f, 0x45, 0, 1]), [file], /x\.qtest: it is binary; a script is text/],
       ['#\n# -M foo\nclock_step\n', [file], /x\.qtest: line 2: there is no machine "foo"; there are pc, q35/],
       ['', [missing], /y\.qtest: there is no such file/],
-      ['', [], /missing required argument/],
+      ['', [], /missing required argument 'file'/],
       ['', ['-M', 'pc'], /no script is named; write backplane qtest FILE/],
       ['', [good, missing], /y\.qtest" is no option; one script is replayed, and that is .*z\.qtest/],
       ['', [good, '-M', 'isapc'], /no machine "isapc"/],

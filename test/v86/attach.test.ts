@@ -9,7 +9,7 @@ import {
   VIRTIO_CAP_BAR,
 } from '../../assembly/virtio-blk/regs.ts';
 import type { EmbeddedController } from '../../src/embed/index.ts';
-import { EmbedError } from '../../src/v86/index.ts';
+import { attach, EmbedError } from '../../src/v86/index.ts';
 import { assert, suite } from '../run/suite.ts';
 import { IdleMachine, MEMORY_BYTES } from './machine.ts';
 
@@ -283,6 +283,10 @@ test('what cannot be attached is named: slot, profile, medium, kind, v86’s own
     'no controller is called "floppy"',
   );
   assert.match(await refusal(machine.attach({ controller: 'ahci', media: undefined as never })), /medi/);
+  assert.match(
+    await refusal(attach(machine.emulator, undefined as never)),
+    /at least \{ controller, media \}/,
+  );
   await machine.attach({ controller: 'aha1542' });
   assert.match(await refusal(machine.attach({ controller: 'aha1542' })), 'there is an aha1542 already');
   await machine.attach({ controller: 'nvme', slot: 13 });
