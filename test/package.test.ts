@@ -11,6 +11,7 @@ interface Manifest {
   exports: Record<string, string | { types: string; default: string }>;
   dependencies?: Record<string, string>;
   devDependencies: Record<string, string>;
+  bin: Record<string, string>;
 }
 
 const test = suite('package');
@@ -44,6 +45,12 @@ test('PKG-04 tools are pinned to exact versions', () => {
 
 test('PKG-05 the lock file records no download address', () => {
   assert.not.match(read('package-lock.json'), /"resolved"/);
+});
+
+test('PKG-05 the lock file is of this package.json: npm install leaves it as it is', () => {
+  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Manifest> };
+  assert.equal(packages['']?.bin, manifest.bin);
+  assert.equal(packages['']?.devDependencies, manifest.devDependencies);
 });
 
 const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target !== 'string');
