@@ -84,13 +84,16 @@ const FILES: Readonly<Record<Flavour, string>> = {
   debug: 'backplane.debug.wasm',
 };
 
+/** By a name: bundlers take `new URL(…, import.meta.url)` for a file of theirs, and warn where it is not one. */
+const HERE = import.meta.url;
+
 /**
  * Compiles the hardware module. It is looked for beside this code; `url` names another place. The result may
  * be kept and used for any number of machines, in workers too.
  */
 export async function loadModule(
   flavour: Flavour = 'release',
-  url: URL = new URL(FILES[flavour], import.meta.url),
+  url: URL = new URL(FILES[flavour], HERE),
 ): Promise<WebAssembly.Module> {
   if (url.protocol === 'file:') {
     const { readFile } = await nodeModule('node:fs/promises');
