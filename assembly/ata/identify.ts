@@ -1,4 +1,5 @@
 // IDENTIFY DEVICE: 256 words that say what the disk is ([1] 7.16.7; references in device.ts).
+import { uniqueId } from '../bus/arena';
 import {
   DISK_FIRMWARE,
   DISK_FIRMWARE_BYTES,
@@ -40,7 +41,7 @@ export function buildIdentify(a: AtaDevice): void {
   capabilities(a, words);
   featureSets(a, words);
   capacity(words, disk.sectors, disk.sectorShift);
-  worldWideName(words, disk.id);
+  worldWideName(words, uniqueId(disk.id));
   sumUp(words);
 }
 
@@ -74,7 +75,7 @@ export function strings(words: usize, disk: Disk, model: StaticArray<u8>): void 
   text(words, 10, 20);
   character(words, 10, 0, 0x42);
   character(words, 10, 1, 0x50);
-  let left = disk.id;
+  let left = uniqueId(disk.id);
   for (let i = SERIAL_DIGITS; i > 0; i--) {
     character(words, 10, i + 1, 0x30 + (left % 10));
     left /= 10;

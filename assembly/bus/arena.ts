@@ -6,6 +6,7 @@ import {
   AT_ARENA_END,
   AT_ARENA_TOP,
   AT_FREE,
+  AT_MACHINE_NUMBER,
   AT_MAGIC,
   AT_MEMORY_END,
   AT_ONES,
@@ -13,6 +14,7 @@ import {
   AT_REQUEST_USED,
   AT_REQUESTS,
   AT_VERSION,
+  DISK_MAX,
   LAYOUT_VERSION,
   PAGE_BYTES,
   REQUEST_MAX,
@@ -56,6 +58,11 @@ export function resetRequests(from: u32, to: u32): void {
     const next = request + REQUEST_STRIDE;
     store<u32>(request, next < REQUESTS_END ? next : 0);
   }
+}
+
+/** What a serial number or world wide name is made of: the number of a device or disk, one of its own in every machine. */
+export function uniqueId(id: u32): u32 {
+  return load<u32>(AT_MACHINE_NUMBER) * (DISK_MAX + 1) + id;
 }
 
 /** Reserves `bytes` bytes of zeroes at a multiple of `align` (a power of two); 0 when the memory is used up. */

@@ -137,6 +137,9 @@ export const AT_MOVE_EXTERNAL = 0x10650;
 /** Non-zero: messages that no RAM takes are listed for the host, and how many are (irq.ts). */
 export const AT_MESSAGES_WANTED = 0x10654;
 export const AT_MESSAGE_COUNT = 0x10658;
+/** Set by the host: which machine of several in one guest this is, 0 to MACHINE_NUMBER_MAX (arena.ts: uniqueId). */
+export const AT_MACHINE_NUMBER = 0x1065c;
+export const MACHINE_NUMBER_MAX = 4095;
 
 /** Where the host puts arguments that are longer than a register: profiles, fault plans, strings. */
 export const AT_SCRATCH = 0x10800;

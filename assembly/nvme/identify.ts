@@ -1,4 +1,5 @@
 // Identify ([1] 5.15; references in controller.ts): data that are made in the controller's page.
+import { uniqueId } from '../bus/arena';
 import { functionOf } from '../bus/device';
 import { get16 } from '../bus/pci';
 import { PCI_SUBSYSTEM_VENDOR, PCI_VENDOR } from '../bus/pci-regs';
@@ -62,6 +63,7 @@ export const FIRST_REVISION: u64 = ((<u64>0x20202020) << 32) | 0x20302e31;
 const BROADCAST: u32 = 0xfffffffe;
 
 const SERIAL: StaticArray<u8> = [66, 80, 78, 86, 77, 69, 48, 48, 48, 48, 48, 48];
+const SERIAL_DIGITS: u32 = 6;
 const MODEL: StaticArray<u8> = [66, 65, 67, 75, 80, 76, 65, 78, 69, 32, 78, 86, 77, 69, 32, 68, 73, 83, 75];
 const NQN: StaticArray<u8> = [
   110, 113, 110, 46, 50, 48, 50, 54, 45, 48, 49, 46, 111, 114, 103, 46, 98, 97, 99, 107, 112, 108, 97, 110,
@@ -96,8 +98,8 @@ function controller(d: Nvme): void {
   store<u16>(page, <u16>get16(f, PCI_SUBSYSTEM_VENDOR), 2);
   text(page + NVME_ID_SERIAL, SERIAL, 20);
   // The number of the controller ends the serial number.
-  store<u8>(page + NVME_ID_SERIAL, <u8>(48 + ((d.id / 10) % 10)), 10);
-  store<u8>(page + NVME_ID_SERIAL, <u8>(48 + (d.id % 10)), 11);
+  for (let i: u32 = 0, left = uniqueId(d.id); i < SERIAL_DIGITS; i++, left /= 10)
+    store<u8>(page + NVME_ID_SERIAL + 11 - i, <u8>(48 + (left % 10)));
   text(page + NVME_ID_MODEL, MODEL, 40);
   store<u64>(page + NVME_ID_FIRMWARE, revision(d, d.firmwareSlot));
   given(d, page);
@@ -194,7 +196,7 @@ function formats(page: usize, shift: u32): void {
 function identifier(at: usize, d: Nvme, nsid: u32): void {
   store<u32>(at, 0x4b415042);
   store<u32>(at, 0x454d564e, 4);
-  store<u32>(at, bswap(d.id), 8);
+  store<u32>(at, bswap(uniqueId(d.id)), 8);
   store<u32>(at, bswap(nsid), 12);
 }
 

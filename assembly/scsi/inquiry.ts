@@ -1,4 +1,5 @@
 // Who the unit is: INQUIRY with its vital product data pages, and REPORT LUNS.
+import { uniqueId } from '../bus/arena';
 import {
   DISK_FIRMWARE,
   DISK_FIRMWARE_BYTES,
@@ -173,7 +174,7 @@ function putSerial(t: ScsiTask, at: usize): u32 {
   if (length != 0) return length;
   store<u8>(at, LETTER_B);
   store<u8>(at, LETTER_P, 1);
-  const id = unitDisk(unitOf(t)).id;
+  const id = uniqueId(unitDisk(unitOf(t)).id);
   for (let i: u32 = 0; i < 8; i++) {
     const digit = (id >>> (28 - 4 * i)) & 15;
     store<u8>(at + 2 + i, <u8>(digit < 10 ? 0x30 + digit : 0x37 + digit));
@@ -194,7 +195,7 @@ function identification(t: ScsiTask, at: usize): u32 {
   store<u8>(second, 3, 1);
   store<u8>(second, 8, 3);
   // NAA 3h, locally assigned: "BP" below the four bits, then the disk's number.
-  put64(second + 4, ((<u64>0x3) << 60) | ((<u64>0x4250) << 32) | unitDisk(unitOf(t)).id);
+  put64(second + 4, ((<u64>0x3) << 60) | ((<u64>0x4250) << 32) | uniqueId(unitDisk(unitOf(t)).id));
   return 4 + length + 12;
 }
 

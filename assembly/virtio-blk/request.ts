@@ -1,4 +1,5 @@
 // Block requests ([1] 5.2.6; references in state.ts): header, data, status, and what the medium is asked for them.
+import { uniqueId } from '../bus/arena';
 import { schedule } from '../bus/clock';
 import { DMA_OK } from '../bus/codes';
 import { dmaFetch, dmaStore } from '../bus/dma';
@@ -165,7 +166,7 @@ function identify(d: VirtioBlk, s: Slot): void {
   } else {
     store<u8>(id, 0x42);
     store<u8>(id, 0x50, 1);
-    for (let i: u32 = 0, left = disk.id; i < 8; i++, left /= 10)
+    for (let i: u32 = 0, left = uniqueId(disk.id); i < 8; i++, left /= 10)
       store<u8>(id + 9 - i, <u8>(0x30 + (left % 10)));
   }
   const bytes = <u32>min<u64>(s.writeBytes, BLK_ID_BYTES);

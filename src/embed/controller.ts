@@ -43,6 +43,7 @@ const OPTIONS: Readonly<Record<keyof EmbedOptions, true>> = {
   onMedia: true,
   guard: true,
   diskBytes: true,
+  number: true,
   wasm: true,
 };
 const RESETS: readonly ResetKind[] = ['power-on', 'bus', 'function'];
@@ -60,6 +61,7 @@ export async function createController(options: EmbedOptions): Promise<EmbeddedC
   const machine = new Machine(await moduleOf(options.wasm), {
     external: memory,
     diskBytes: roomFor(media) + (options.diskBytes ?? 0),
+    ...(options.number === undefined ? {} : { number: options.number }),
     guard: guard === false ? false : { ...(guard === true ? {} : guard), mappings: 'once-used' },
   });
   machine.listMessages();

@@ -96,6 +96,11 @@ export interface EmbedOptions {
   readonly guard?: boolean | { readonly capacity?: number };
   /** Room in bytes for disks in memory to grow into, beside what `media` says. Default 0. */
   readonly diskBytes?: number;
+  /**
+   * Which of the controllers in one guest this is, 0 (default) to 4095. Those with the same number have the same serial
+   * numbers and world wide names where `media` gives none; Linux refuses a second NVMe controller of the same name.
+   */
+  readonly number?: number;
   /** The hardware: a compiled module, its bytes, or where they are. Default: `backplane.wasm` beside this code. */
   readonly wasm?: WebAssembly.Module | Uint8Array | ArrayBuffer | URL | string;
 }

@@ -9,6 +9,7 @@ import {
   AT_HOST_PENDING,
   AT_IRQ_CHANGES,
   AT_IRQ_LINES,
+  AT_MACHINE_NUMBER,
   AT_MESSAGE_COUNT,
   AT_MESSAGES,
   AT_MESSAGES_WANTED,
@@ -40,6 +41,7 @@ import {
   guardBytes,
   guardOf,
   type MachineOptions,
+  numberOf,
   REGION_RULE,
   regionsOf,
   resolve,
@@ -116,6 +118,7 @@ export class Machine {
       throw new MachineError('a machine has `ram` or `external`, not both');
     const layout = external === undefined ? regionsOf(options.ram ?? 'default') : [];
     const guard = guardOf(options);
+    const number = numberOf(options);
     const ramBytes = layout.reduce((sum, region) => sum + region.bytes, 0);
     const diskBytes = options.diskBytes ?? (options.ram === 'small' ? MIB : 64 * MIB);
     const guarded = external?.regions.reduce((sum, region) => sum + region.bytes, 0) ?? ramBytes;
@@ -134,6 +137,7 @@ export class Machine {
     });
     this.#hw = instantiate(module, memory, { ...this.#media.imports, ...runs.imports });
     this.#hw.init(Math.min(pages * 65536, 2 ** 32 - 65536));
+    this.#u32[AT_MACHINE_NUMBER >>> 2] = number;
     this.#arena = new Arena(this.#hw, this.buffer);
     this.memory = new PhysMem(
       this.buffer,

@@ -9,6 +9,7 @@ import {
   PROFILE_VENDOR,
 } from '../../assembly/bus/codes.ts';
 import { MAPPING_STRIDE } from '../../assembly/bus/guard-codes.ts';
+import { MACHINE_NUMBER_MAX } from '../../assembly/bus/layout.ts';
 import {
   type ControllerDescription,
   findController,
@@ -48,6 +49,11 @@ export interface MachineOptions {
   readonly diskBytes?: number;
   /** The guard: on by default; `false` costs nothing. */
   readonly guard?: boolean | GuardOptions;
+  /**
+   * Which machine of several in one guest this is, 0 (default) to 4095: the serial numbers and world wide names that its
+   * disks and controllers have of their own differ from those of another.
+   */
+  readonly number?: number;
   /** RAM of somebody else's, instead of `ram`: `memory` has none, and the guard watches neither writes nor owners. */
   readonly external?: ExternalMemory;
 }
@@ -75,6 +81,12 @@ export function regionsOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]):
       throw new MachineError(`RAM of ${bytes} bytes at ${base}: ${REGION_RULE}`);
   }
   return layout;
+}
+
+/** Throws MachineError for a number that no machine can have. */
+export function numberOf({ number = 0 }: MachineOptions): number {
+  if (Number.isInteger(number) && number >= 0 && number <= MACHINE_NUMBER_MAX) return number;
+  throw new MachineError(`number is ${number}; it must be a whole number from 0 to ${MACHINE_NUMBER_MAX}`);
 }
 
 /** What the CPU does with RAM that is not ours, the guard is not told. */

@@ -62,6 +62,7 @@ export async function attach(emulator: V86Emulator, options: AttachOptions): Pro
       regions: ramOf(host),
       onWrite: (address, bytes) => cpu.jit_dirty_cache(address, address + bytes),
     },
+    number: Math.max(0, slot),
     irq: (level, line) => attached?.irq(level, line),
     onMedia: () => attached?.wake(),
     ...(profile === undefined ? {} : { profile }),

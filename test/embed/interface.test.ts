@@ -13,7 +13,7 @@ import { Drive, MachineError } from '../../src/machine/index.ts';
 import { fromPromises, ramMedium } from '../../src/media/index.ts';
 import { assert, root, suite } from '../run/suite.ts';
 import { NvmeGuest } from './nvme-guest.ts';
-import { embedded, KINDS } from './rig.ts';
+import { embedded, embeddedSide, KINDS, TestRam } from './rig.ts';
 
 const test = suite('embed: interface');
 const RAM_BYTES = 2 ** 20;
@@ -74,7 +74,24 @@ test('EMB-10 what makes no sense is refused by name', async () => {
   await refuses({ dma: { memory: (() => 3) as unknown as () => Uint8Array } }, /dma.memory must be/);
   await refuses({ wasm: 'backplane.wasm' }, /wasm is "backplane.wasm", which is no URL/);
   await refuses({ wasm: 3 as unknown as URL }, /wasm must be/);
+  await refuses({ number: 4096 }, /number is 4096; it must be a whole number from 0 to 4095/);
 });
+
+for (const kind of KINDS) {
+  test(`EMB-05 ${kind}: controllers of different numbers are called differently, from 0 to 4095`, async () => {
+    const serials: (string | undefined)[] = [];
+    for (const number of [undefined, 0, 1, 4095]) {
+      const ram = new TestRam();
+      const options = number === undefined ? {} : { number };
+      const board = await embedded({ kind, media: { bytes: 65536 }, dma: ram.array(), ...options });
+      serials.push(embeddedSide(board, ram.memory).driver.disks[0]?.serial?.trim());
+    }
+    const [none, zero, one, last] = serials;
+    assert.ok(zero !== undefined && zero.length > 0);
+    assert.is(none, zero);
+    assert.is(new Set([zero, one, last]).size, 3, serials.join());
+  });
+}
 
 function many(count: number): { bytes: number }[] {
   return Array.from({ length: count }, () => ({ bytes: 512 }));
