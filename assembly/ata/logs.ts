@@ -1,5 +1,14 @@
 // SMART and the general purpose logs of an ATA disk ([1] 7.52, 7.25 and annex A; references in device.ts).
-import { AtaDevice, AtaTask, abort, ataBuffer, PROTOCOL_PIO_IN, STEP_BUFFER_IN, succeed } from './device';
+import {
+  ATA_QUEUES,
+  AtaDevice,
+  AtaTask,
+  abort,
+  ataBuffer,
+  PROTOCOL_PIO_IN,
+  STEP_BUFFER_IN,
+  succeed,
+} from './device';
 import {
   ATA_LOG_DIRECTORY,
   ATA_LOG_QUEUE_ERROR,
@@ -18,12 +27,13 @@ export function readLog(a: AtaDevice, t: AtaTask): u32 {
   const address = <u32>t.lba & 0xff;
   const page = (<u32>(t.lba >> 8) & 0xff) | ((<u32>(t.lba >> 32) & 0xff) << 8);
   if (page != 0 || (t.count & 0xffff) != 1) return abort(a, t);
+  const queues = (a.transport & ATA_QUEUES) != 0;
   const buffer = ataBuffer(a);
   memory.fill(buffer, 0, LOG_BYTES);
   if (address == ATA_LOG_DIRECTORY) {
     store<u16>(buffer, 1);
-    store<u16>(buffer + 2 * ATA_LOG_QUEUE_ERROR, 1);
-  } else if (address == ATA_LOG_QUEUE_ERROR) {
+    if (queues) store<u16>(buffer + 2 * ATA_LOG_QUEUE_ERROR, 1);
+  } else if (address == ATA_LOG_QUEUE_ERROR && queues) {
     queueErrorLog(a, buffer);
     a.queueError = 0;
   } else {

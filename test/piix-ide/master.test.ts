@@ -284,6 +284,11 @@ test('the disk takes ranges and gives logs by DMA', async () => {
   const log = { command: ata.ATA_READ_LOG_DMA_EXT, count: 1, wide: true };
   assert.is(ide.dma(log, true, [{ address: DATA, bytes: 512 }]), INTERRUPT);
   assert.is(ide.machine.memory.read16(DATA), 1);
+  // A disk that queues nothing has no log of queued commands (ATA8-ACS A.7), and its directory has none.
+  assert.is(ide.machine.memory.read16(DATA + 2 * ata.ATA_LOG_QUEUE_ERROR), 0);
+  ide.send({ ...log, command: ata.ATA_READ_LOG_EXT, lba: ata.ATA_LOG_QUEUE_ERROR });
+  assert.is(ide.read(regs.IDE_STATUS) & ata.ATA_STATUS_ERR, ata.ATA_STATUS_ERR);
+  assert.is(ide.read(regs.IDE_ERROR), ata.ATA_ERROR_ABRT);
 });
 
 test('SRST in the middle of a transfer: the drive forgets, the master stays active until stopped', async () => {
