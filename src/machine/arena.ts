@@ -243,6 +243,16 @@ function pagesBelow(end: number): number {
   return Math.ceil(end / PAGE_BYTES);
 }
 
+/** A word of a structure, which pages are that are copied whole, as a copy has it. */
+export function wordIn(copy: ArenaCopy, at: number): number {
+  const run = copy.fixed.find(
+    (candidate) => at >= candidate.at && at < candidate.at + candidate.bytes.length,
+  );
+  if (run === undefined) return 0;
+  const [a = 0, b = 0, c = 0, d = 0] = run.bytes.subarray(at - run.at, at - run.at + 4);
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+}
+
 /** Whether two copies hold the same pages whole. */
 function sameFixed(a: ArenaCopy, b: ArenaCopy): boolean {
   if (a === b) return true;

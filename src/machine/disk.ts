@@ -157,6 +157,12 @@ export class Disk {
     this.#medium = medium;
   }
 
+  /** Its size in another state of the module's memory, whose words `word` gives. */
+  bytesIn(word: (at: number) => number): number {
+    const at = this.offset + DISK_SECTORS;
+    return (word(at) + word(at + 4) * 2 ** 32) * this.sectorBytes;
+  }
+
   /** Its size now. */
   get bytes(): number {
     return (this.word(DISK_SECTORS) + this.word(DISK_SECTORS + 4) * 2 ** 32) * this.sectorBytes;

@@ -25,7 +25,7 @@ import { DISK_HOST, DISK_RAM } from '../../assembly/media/codes.ts';
 import { Guard } from '../guard/index.ts';
 import { type Medium, ramMedium } from '../media/index.ts';
 import { Tracer } from '../trace/index.ts';
-import { Arena } from './arena.ts';
+import { Arena, wordIn } from './arena.ts';
 import { Bus } from './bus.ts';
 import { Controller } from './controller.ts';
 import { checkTexts, Disk, type DiskOptions, RAM_DISK_MAX } from './disk.ts';
@@ -417,7 +417,11 @@ export class Machine {
   /** Throws SnapshotError unless the snapshot fits; its media as those here take them. */
   #acceptMedia({ parts: { layout, shape, arena, host } }: Snapshot): SavedMedia {
     checkLayout(layout, this.#ourLayout());
-    checkShape(shape, this.#ourShape());
+    checkShape(shape, this.#ourShape(), (number) => {
+      const disk = this.#disks[number - 1];
+      if (disk === undefined) return false;
+      return disk.bytesIn((at) => wordIn(arena, at)) === disk.bytes && disk.bytes === disk.medium?.bytes;
+    });
     if (!this.#arena.fits(arena))
       throw new SnapshotError('the snapshot is damaged: its memory is laid out in another way');
     return this.#media.accept(host.media);

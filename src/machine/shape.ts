@@ -96,10 +96,23 @@ export function shapeOf(parts: Parts): readonly string[] {
   ];
 }
 
-/** Throws SnapshotError where a snapshot of a machine of shape `theirs` does not fit one of shape `ours`. */
-export function checkShape(theirs: readonly string[], ours: readonly string[]): void {
+/** A disk that the host holds, in two parts: its number, and what follows the size that it was made with. */
+const HOST_DISK = /^disk (\d+), \d+( bytes on a medium .*)$/;
+
+/**
+ * Throws SnapshotError where a snapshot of a machine of shape `theirs` does not fit one of shape `ours`. Disks of the host
+ * may have been made with other sizes where `isResized` says of their number that they have the same now.
+ */
+export function checkShape(
+  theirs: readonly string[],
+  ours: readonly string[],
+  isResized: (disk: number) => boolean,
+): void {
   for (let i = 0; i < Math.max(theirs.length, ours.length); i++) {
     if (theirs[i] === ours[i]) continue;
+    const [, number, rest] = HOST_DISK.exec(theirs[i] ?? '') ?? [];
+    if (number !== undefined && HOST_DISK.exec(ours[i] ?? '')?.[2] === rest && isResized(Number(number)))
+      continue;
     throw new SnapshotError(
       `the snapshot is of another machine: there ${theirs[i] ?? 'nothing more'}; here ${ours[i] ?? 'nothing more'}`,
     );

@@ -139,6 +139,24 @@ test('a RAM disk grows by zeroes, within its memory and beyond, and shrinks', as
   assert.throws(() => machine.addDisk({ bytes: 512, serial: 'x'.repeat(21) }), /serial/);
 });
 
+/** A state goes into another machine on the image when that is as large as the disk was, whatever it was made with. */
+async function fitsAnother(path: string): Promise<void> {
+  const open = async () => machineWith('ahci', { medium: await openFile(path) });
+  const { machine, disk } = await open();
+  const small = machine.save();
+  disk.resize(256 * KIB);
+  const large = machine.save();
+  const other = await open();
+  other.machine.restore(large);
+  assert.is(other.disk.bytes, 256 * KIB);
+  assert.throws(
+    () => other.machine.restore(small),
+    /there disk 1, 131072 bytes on a medium .*; here disk 1, 262144/,
+  );
+  await other.disk.medium?.close?.();
+  await disk.medium?.close?.();
+}
+
 test('a medium of the host grows where it can', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'backplane-'));
   try {
@@ -153,6 +171,7 @@ test('a medium of the host grows where it can', async () => {
     }
     assert.is(statSync(path).size, 128 * KIB);
     file.close();
+    await fitsAnother(path);
     const { grow: _, ...fixed } = asyncMedium(ramMedium(512));
     const { disk } = await machineWith('ahci', { medium: { ...fixed, bytes: 512 } });
     assert.throws(() => disk.resize(1024), /cannot grow/);
