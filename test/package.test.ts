@@ -14,6 +14,12 @@ interface Manifest {
   bin: Record<string, string>;
 }
 
+/** A package in the lock file. */
+interface Locked {
+  version?: string;
+  optionalDependencies?: Record<string, string>;
+}
+
 const test = suite('package');
 const manifest = JSON.parse(read('package.json')) as Manifest;
 
@@ -51,6 +57,15 @@ test('PKG-05 the lock file is of this package.json: npm install leaves it as it 
   const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Manifest> };
   assert.equal(packages['']?.bin, manifest.bin);
   assert.equal(packages['']?.devDependencies, manifest.devDependencies);
+});
+
+test('PKG-05 the lock file has what tools want on other platforms: npm ci refuses one that lacks it', () => {
+  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> };
+  const wanted = Object.values(packages).flatMap(({ optionalDependencies = {} }) =>
+    Object.entries(optionalDependencies),
+  );
+  assert.ok(wanted.length > 50);
+  for (const [name, version] of wanted) assert.is(packages[`node_modules/${name}`]?.version, version, name);
 });
 
 const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target !== 'string');
