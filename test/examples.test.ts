@@ -1,7 +1,7 @@
 // The examples run, and print what their readers are told.
 
-import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { runNode } from './run/node.ts';
 import { read } from './run/sources.ts';
 import { assert, root, suite } from './run/suite.ts';
 
@@ -60,10 +60,7 @@ const IN_README = ['emulate.ts', 'embed.ts'];
 
 for (const [name, lines] of Object.entries(OUTPUT)) {
   test(`${name} prints what it is to show`, () => {
-    const { stdout, stderr, status } = spawnSync(process.execPath, ['scripts/run.mjs', `examples/${name}`], {
-      cwd: root,
-      encoding: 'utf8',
-    });
+    const { stdout, stderr, status } = runNode(['scripts/run.mjs', `examples/${name}`], { cwd: root });
     assert.is(stderr, '');
     assert.is(status, 0);
     assert.equal(stdout.trimEnd().split('\n'), lines);

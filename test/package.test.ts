@@ -1,8 +1,8 @@
 // What a user of the package gets, as package.json promises it.
 
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { build } from 'esbuild';
+import { runNode } from './run/node.ts';
 import { read } from './run/sources.ts';
 import { assert, root, suite } from './run/suite.ts';
 
@@ -92,10 +92,9 @@ for (const options of [
   test(`PKG-07 the types are whole with ${options.join(' ')}`, () => {
     const types = entries.map(([, target]) => (typeof target === 'string' ? target : target.types));
     const strict = ['--strict', '--target', 'es2022', '--module', 'esnext', '--moduleResolution', 'bundler'];
-    const { stdout } = spawnSync(
-      process.execPath,
+    const { stdout } = runNode(
       ['node_modules/typescript/bin/tsc', '--noEmit', '--ignoreConfig', ...strict, ...options, ...types],
-      { cwd: root, encoding: 'utf8' },
+      { cwd: root },
     );
     assert.is(stdout, '');
   });

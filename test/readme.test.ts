@@ -1,16 +1,13 @@
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONTROLLERS } from '../src/controllers/index.ts';
+import { runNode } from './run/node.ts';
 import { assert, root, suite } from './run/suite.ts';
 
 const test = suite('README');
 
 test('the examples run, and what they and the main job print is what the page shows', () => {
-  const { status, stderr } = spawnSync(process.execPath, ['scripts/readme.mjs', '--check'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
+  const { status, stderr } = runNode(['scripts/readme.mjs', '--check'], { cwd: root });
   assert.is(stderr, '');
   assert.is(status, 0);
 });

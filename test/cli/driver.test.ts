@@ -7,8 +7,9 @@ import { loadDriver } from '../../src/cli/driver.ts';
 import { UsageError } from '../../src/cli/errors.ts';
 import type { DriverHost } from '../../src/drivers/index.ts';
 import { MachineError } from '../../src/machine/index.ts';
+import type { Ended } from '../run/node.ts';
 import { assert, root, suite } from '../run/suite.ts';
-import { backplane, keepFolder, type Result, withFolder } from './command.ts';
+import { backplane, keepFolder, withFolder } from './command.ts';
 
 const test = suite('run --driver');
 
@@ -16,7 +17,7 @@ const OURS = pathToFileURL(`${root}dist/drivers.js`).href;
 const GOOD = `import { attachAhci } from '${OURS}';\n`;
 
 /** Runs a driver file with this text on AHCI. */
-function run(name: string, text: string, more: readonly string[] = [], esbuild = false): Result {
+function run(name: string, text: string, more: readonly string[] = [], esbuild = false): Ended {
   return withFolder((folder) => {
     const file = join(folder, name);
     writeFileSync(file, text);

@@ -1,9 +1,10 @@
 // `backplane run` as a user runs it, on the built CLI and the real module.
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { runNode } from '../run/node.ts';
 import { assert, root, suite } from '../run/suite.ts';
 import { backplane, keepFolder, withFolder } from './command.ts';
 
@@ -369,9 +370,7 @@ test('an installed package, which has no lock file, moves its package.json', () 
     for (const name of ['bin', 'dist', 'package.json']) {
       cpSync(join(root, name), join(folder, name), { recursive: true });
     }
-    const { status, stdout } = spawnSync(process.execPath, [join(folder, 'bin/backplane.mjs'), 'run'], {
-      encoding: 'utf8',
-    });
+    const { status, stdout } = runNode([join(folder, 'bin/backplane.mjs'), 'run']);
     assert.match(stdout, /input {5}.*package\.json, /);
     assert.is(status, 0);
   });

@@ -1,8 +1,8 @@
 // `backplane scripts`: files and standard input, formats, exit statuses.
 
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Ended, runNode } from '../run/node.ts';
 import { assert, root, suite } from '../run/suite.ts';
 import { backplane, withFolder } from './command.ts';
 
@@ -11,15 +11,8 @@ const test = suite('cli scripts');
 const SOURCE = 'start: MOVE 1, 0x1000, WHEN MSG_OUT\n  JUMP REL(start)\n';
 const WORDS = '0e000001 00001000\n80880000 fffff0\n'.replace('fffff0', '00fffff0');
 
-function withInput(
-  args: readonly string[],
-  input: string,
-): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin/backplane.mjs'), ...args], {
-    encoding: 'utf8',
-    input,
-  });
-  return { status, stdout, stderr };
+function withInput(args: readonly string[], input: string): Ended {
+  return runNode([join(root, 'bin/backplane.mjs'), ...args], { input });
 }
 
 test('asm and disasm are each other’s reverse, through files and pipes', () => {

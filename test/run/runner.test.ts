@@ -1,6 +1,6 @@
 // The test runner fails what uvu's own would pass.
 
-import { spawnSync } from 'node:child_process';
+import { runNode } from './node.ts';
 import { assert, root, suite } from './suite.ts';
 
 const test = suite('runner');
@@ -11,11 +11,7 @@ function runFixture(
 ): { code: number | null; output: string; lastLine: string } {
   const path = `test/run/fixtures/${name}.fixture.ts`;
   const { NODE_V8_COVERAGE: _, ...env } = process.env;
-  const { status, stdout } = spawnSync(process.execPath, ['scripts/test.mjs', path, ...args], {
-    cwd: root,
-    env,
-    encoding: 'utf8',
-  });
+  const { status, stdout } = runNode(['scripts/test.mjs', path, ...args], { cwd: root, env });
   return { code: status, output: stdout, lastLine: stdout.trimEnd().split('\n').at(-1) ?? '' };
 }
 
@@ -62,4 +58,9 @@ test('RUN-06 a filter that matches no test fails', () => {
   const { code, lastLine } = runFixture('outcomes', '--only', 'no such test');
   assert.is(code, 1);
   assert.is(lastLine, '0 passed, 1 failed');
+});
+
+test('RUN-07 a process that a test waits for, and that does not end, is killed', () => {
+  const program = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)";
+  assert.is(runNode(['-e', program], { timeout: 1000 }).status, null);
 });
