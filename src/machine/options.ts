@@ -86,7 +86,9 @@ export function regionsOf(ram: keyof typeof RAM_LAYOUTS | readonly RamRegion[]):
 /** Throws MachineError for a number that no machine can have. */
 export function numberOf({ number = 0 }: MachineOptions): number {
   if (Number.isInteger(number) && number >= 0 && number <= MACHINE_NUMBER_MAX) return number;
-  throw new MachineError(`number is ${number}; it must be a whole number from 0 to ${MACHINE_NUMBER_MAX}`);
+  throw new MachineError(
+    `number is ${JSON.stringify(number)}; it must be a whole number from 0 to ${MACHINE_NUMBER_MAX}`,
+  );
 }
 
 /** What the CPU does with RAM that is not ours, the guard is not told. */

@@ -311,7 +311,10 @@ export class DeviceTree {
     const named = this.buses.find(
       (bus) => bus.name === name || (bus.name === `${name}.0` && bus.kind === type.bus),
     );
-    if (named === undefined) throw new QtestError(`Bus '${name}' not found`);
+    if (named === undefined) {
+      const there = buses.length > 0 ? buses.map((bus) => bus.name).join(', ') : `no ${type.bus} bus`;
+      throw new QtestError(`Bus '${name}' not found; for ${type.name} there is ${there}`);
+    }
     if (named.kind !== type.bus) throw new QtestError(`Device '${type.name}' can't go on ${named.kind} bus`);
     return named;
   }

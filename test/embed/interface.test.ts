@@ -74,6 +74,7 @@ test('EMB-10 what makes no sense is refused by name', async () => {
   await refuses({ dma: { memory: (() => 3) as unknown as () => Uint8Array } }, /dma.memory must be/);
   await refuses({ wasm: 'backplane.wasm' }, /wasm is "backplane.wasm", which is no URL/);
   await refuses({ wasm: 3 as unknown as URL }, /wasm must be/);
+  await refuses({ number: '3' as unknown as number }, /number is "3";/);
   await refuses({ number: 4096 }, /number is 4096; it must be a whole number from 0 to 4095/);
 });
 

@@ -21,6 +21,12 @@ export interface GuestOptions {
 
 const RELEASES: readonly Release[] = ['bookworm', 'bullseye'];
 
+/** What parseArgs() throws, with a way out. */
+export function usageOf(error: unknown): Usage {
+  const said = error instanceof Error ? error.message : String(error);
+  return error instanceof Usage ? error : new Usage(`${said}; --help lists what there is`);
+}
+
 /** Throws Usage; 'help' is what --help asks for. */
 export function guestOptions(args: readonly string[]): GuestOptions | 'help' {
   const { values, positionals } = parse(args);
@@ -54,7 +60,7 @@ function parse(args: readonly string[]) {
       },
     });
   } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error));
+    throw usageOf(error);
   }
 }
 

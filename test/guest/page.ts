@@ -1,7 +1,7 @@
 // `npm run v86-page`: the guests of `npm run guest`, in a browser.
 
 import { parseArgs } from 'node:util';
-import { Usage } from './options.ts';
+import { Usage, usageOf } from './options.ts';
 import { PAGE, preparePage, servePage } from './page-server.ts';
 
 const HELP = `Example:
@@ -24,7 +24,7 @@ function parse(): { port: number; help: boolean } {
     const { values } = parseArgs({ options });
     return { port: portOf(values.port), help: values.help };
   } catch (error) {
-    throw error instanceof Usage ? error : new Usage(error instanceof Error ? error.message : String(error));
+    throw usageOf(error);
   }
 }
 

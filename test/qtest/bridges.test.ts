@@ -122,7 +122,7 @@ test('firmware is told of disks behind bridges by all that is in front of them',
 
 for (const [line, message] of [
   ['-M pc -device pcie-root-port,id=p', /No 'PCIE' bus found for device 'pcie-root-port'/],
-  ['-M q35 -device pci-bridge,bus=none', /Bus 'none' not found/],
+  ['-M q35 -device pci-bridge,bus=none', /Bus 'none' not found; for pci-bridge there is pcie.0/],
   ['-M q35 -device pcie-root-port,id=p,frob=1', /Property 'pcie-root-port.frob' not found/],
   ['-M q35 -device pcie-root-port,id=p,addr=1f.0', /slot 31 function 0 is in use/],
   ["-M q35 -device {'driver':'pcie-root-port','id':'p','bus':'ide.0'}", /can't go on IDE bus/],
